@@ -1,0 +1,1 @@
+"""How fast is one decision, beside plain transformers on the same weights."""

@@ -1,0 +1,96 @@
+"""One decision (image and instruction in, ask-or-locate out), ours beside plain transformers, interleaved in one process.
+
+The peer does what a user of transformers would write: `generate` with eager attention and `output_attentions=True` for
+the maps, the same detector on the same layer, and a second `generate` for the question when it has to ask.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from clue_ros.data import examples
+from clue_ros.data.scenes import SceneImages
+from clue_ros.dialog import Dialog
+from clue_ros.model_folder import find, load, load_vlm
+from clue_ros.types import Frame
+from clue_ros.vlm.paligemma import MAX_QUESTION, text_to_image
+from clue_ros.vlm.preprocess import to_pixel_values
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one way to decide, one a frame."""
+
+    name: str
+    milliseconds: np.ndarray
+
+    def row(self, reference: float) -> str:
+        """A Markdown row: median, p95, and how many times the reference's median."""
+        median, p95 = np.percentile(self.milliseconds, [50, 95])
+        return f"| {self.name} | {median:.1f} | {p95:.1f} | {reference / median:.2f} |"
+
+
+class Plain:
+    """The same weights through transformers' own `generate`."""
+
+    def __init__(self, model: Path, detector):
+        self.vlm = load_vlm(find(model), "cpu")
+        self.vlm.model.model.language_model.config._attn_implementation = "eager"
+        self.detector = detector
+
+    @torch.inference_mode()
+    def decide(self, frame: Frame, instruction: str) -> str:
+        """The text of the question or of the location tokens."""
+        vlm, grammar = self.vlm, self.vlm.grammar
+        encoded = grammar.prefix(Dialog.start(instruction).prompt)
+        ids = torch.tensor([encoded.ids])
+        inputs = {"pixel_values": torch.from_numpy(to_pixel_values(frame.rgb, vlm.side))[None], "do_sample": False}
+        first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8,
+                                   output_attentions=True, return_dict_in_generate=True, **inputs)
+        rows = np.flatnonzero(encoded.words)
+        layers = self.detector.settings.layers
+        maps = torch.cat([text_to_image(first.attentions[0][layer][0][:, rows], grammar.image_tokens) for layer in layers])
+        verdict = self.detector.judge(maps.numpy().reshape(-1, vlm.grid, vlm.grid), frame.size)
+        if not verdict.is_ambiguous:
+            return vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
+        asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)
+        types = torch.zeros_like(asking)
+        types[0, -1] = 1
+        asked = vlm.model.generate(input_ids=asking, token_type_ids=types, max_new_tokens=MAX_QUESTION, **inputs)
+        return grammar.text(asked[0, asking.shape[1]:].tolist())
+
+
+def measure(model: str, data: Path, *, runs: int = 200, warmup: int = 20, seed: int = 0) -> list[Timing]:
+    """Both ways on the same frames in turn, clear and ambiguous instructions alike often; distinct frames throughout."""
+    clue, source, rng = load(model, "cpu"), SceneImages(data), np.random.default_rng(seed)
+    plain = Plain(find(model), clue.detector)
+    times: dict[str, list[float]] = {"plain transformers": [], "clue_ros": []}
+    done = 0
+    with tqdm(total=runs + warmup, desc="decisions") as bar:
+        while done < runs + warmup:
+            rgb, scene = source[int(rng.integers(len(source)))]
+            example = (examples.ambiguous if done % 2 else examples.clear)(scene, rng)
+            if example is None:
+                continue
+            frame, text = Frame(rgb), example.prompt.instruction
+            for name, decide in (("plain transformers", lambda: plain.decide(frame, text)),
+                                 ("clue_ros", lambda: clue.look(frame, Dialog.start(text)))):
+                start = time.perf_counter()
+                decide()
+                times[name].append((time.perf_counter() - start) * 1000)
+            done += 1
+            bar.update()
+    return [Timing(name, np.array(values[warmup:])) for name, values in times.items()]
+
+
+def table(timings: list[Timing]) -> str:
+    """Markdown; the first timing is the reference."""
+    reference = float(np.median(timings[0].milliseconds))
+    head = ["| one decision | median ms | p95 ms | times as fast |", "|---|---|---|---|"]
+    return "\n".join(head + [t.row(reference) for t in timings])

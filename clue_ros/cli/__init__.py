@@ -1,0 +1,1 @@
+"""Command lines: parse and call, nothing else."""

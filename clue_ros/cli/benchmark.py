@@ -1,0 +1,27 @@
+"""clue-benchmark --data data/test: the time of one decision, beside plain transformers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from clue_ros.cli.common import run
+
+
+def main() -> None:
+    """Measure the time of one decision."""
+    parser = argparse.ArgumentParser(description="The time of one decision on the CPU, beside plain transformers.")
+    parser.add_argument("--data", type=Path, required=True, help="data set folder of clue-tabletop write")
+    parser.add_argument("--model", default="tabletop")
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    run(lambda: _benchmark(arguments))
+
+
+def _benchmark(a: argparse.Namespace) -> None:
+    import torch
+
+    from clue_ros.benchmark.latency import measure, table
+    torch.set_num_threads(a.threads)
+    print(table(measure(a.model, a.data, runs=a.runs)))

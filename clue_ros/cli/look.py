@@ -1,0 +1,46 @@
+"""clue-look photo.jpg "pick up the red mug": one look without ROS; asks in the terminal until it knows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from clue_ros.cli.common import run
+
+
+def main() -> None:
+    """Ground an instruction in a photograph."""
+    parser = argparse.ArgumentParser(description="Ground an instruction in a photograph, asking when it is not clear.")
+    parser.add_argument("image", type=Path)
+    parser.add_argument("instruction")
+    parser.add_argument("--model", default="tabletop")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    run(lambda: _look(arguments))
+
+
+def _look(a: argparse.Namespace) -> None:
+    import cv2
+
+    from clue_ros.dialog import Dialog
+    from clue_ros.pipeline import Clue
+    from clue_ros.types import Frame, InputError, Question
+    bgr = cv2.imread(str(a.image))
+    if bgr is None:
+        raise InputError(f"{a.image} is no readable image: give a PNG or JPEG file")
+    clue, frame, dialog = Clue.load(a.model, a.device), Frame(bgr[..., ::-1].copy()), Dialog.start(a.instruction)
+    while True:
+        decision = clue.look(frame, dialog)
+        print(f"P(ambiguous) = {decision.ambiguity.probability:.2f}  ({decision.milliseconds['total']:.0f} ms)")
+        if not isinstance(decision.outcome, Question):
+            b = decision.outcome.box
+            print(f"box: x {b.x1:.0f}..{b.x2:.0f}, y {b.y1:.0f}..{b.y2:.0f} px  {decision.outcome.label}  "
+                  f"score {decision.outcome.score:.2f}")
+            return
+        print(f"robot: {decision.outcome.text}")
+        dialog = dialog.ask(decision.outcome.text)
+        if not sys.stdin.isatty():
+            print("(no terminal to answer in)")
+            return
+        dialog = dialog.answer(input("you:   "))

@@ -1,0 +1,40 @@
+"""clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs]; clue-tabletop sheet --data data/train --out sheet.png"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from clue_ros.cli.common import run
+
+
+def main() -> None:
+    """Render data sets of the synthetic tabletop, and look at them."""
+    parser = argparse.ArgumentParser(description="Render data sets of the synthetic tabletop, and look at them.")
+    commands = parser.add_subparsers(required=True)
+    write = commands.add_parser("write", help="render scenes into a folder, with their truth")
+    write.add_argument("--out", type=Path, required=True)
+    write.add_argument("--count", type=int, required=True, help="scenes, or pairs of scenes with --pairs")
+    write.add_argument("--seed", type=int, required=True)
+    write.add_argument("--pairs", action="store_true", help="with counterfactual twins: the same view, one object fewer")
+    write.add_argument("--workers", type=int, default=2, help="rendering processes")
+    write.set_defaults(call=_write)
+    sheet = commands.add_parser("sheet", help="a contact sheet with boxes, expressions and questions")
+    sheet.add_argument("--data", type=Path, required=True)
+    sheet.add_argument("--out", type=Path, required=True, help="PNG file")
+    sheet.add_argument("--seed", type=int, default=0)
+    sheet.set_defaults(call=_sheet)
+    arguments = parser.parse_args()
+    run(lambda: arguments.call(arguments))
+
+
+def _write(a: argparse.Namespace) -> None:
+    from clue_ros.tabletop import dataset
+    folder = dataset.write(a.out, a.count, a.seed, pairs=a.pairs, workers=a.workers)
+    from clue_ros.tabletop.scene import read_scenes
+    print(f"{len(read_scenes(folder))} scenes in {folder}")
+
+
+def _sheet(a: argparse.Namespace) -> None:
+    from clue_ros.data.sheet import contact_sheet
+    print(f"contact sheet: {contact_sheet(a.data, a.out, a.seed)}")

@@ -1,0 +1,85 @@
+"""clue-train base|ivg|ambiguity|calibrate|assemble ...: the recipes of `clue_ros.training.recipes`, one command each."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from clue_ros.cli.common import run
+
+
+def main() -> None:
+    """Train the base, its dialog adapter and the ambiguity detector."""
+    parser = argparse.ArgumentParser(description="Train the base, its dialog adapter and the ambiguity detector. "
+                                                 "A run that was stopped goes on where it was.")
+    commands = parser.add_subparsers(required=True)
+    base = _recipe(commands, "base", "a small PaliGemma-2 from scratch, on the detection mixture", _base)
+    base.add_argument("--base", help=argparse.SUPPRESS)
+    ivg = _recipe(commands, "ivg", "LoRA dialog training: when to ask and what, what answers mean", _ivg)
+    ivg.add_argument("--base", required=True, help="folder or Hugging Face id of the base")
+    ambiguity = _recipe(commands, "ambiguity", "LoRA and the CNN detector, then its calibration", _ambiguity)
+    ambiguity.add_argument("--base", required=True, help="folder or Hugging Face id of the base")
+    ambiguity.add_argument("--adapter", type=Path, required=True, help="adapter/ of the ivg recipe")
+    ambiguity.add_argument("--validation", type=Path, help="data set with pairs to calibrate on")
+    assemble = commands.add_parser("assemble", help="a model folder of its three parts")
+    for name in ("base", "adapter", "detector", "out"):
+        assemble.add_argument(f"--{name}", type=Path, required=True)
+    assemble.set_defaults(call=_assemble)
+    calibrate = commands.add_parser("calibrate", help="fit P(ambiguous) and the threshold of a model on held-out pairs")
+    calibrate.add_argument("--model", type=Path, required=True)
+    calibrate.add_argument("--data", type=Path, required=True, help="data set with pairs, not trained on")
+    calibrate.add_argument("--seed", type=int, default=0)
+    calibrate.set_defaults(call=_calibrate)
+    arguments = parser.parse_args()
+    run(lambda: arguments.call(arguments))
+
+
+def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_text)
+    parser.add_argument("--data", type=Path, required=True, help="data set folder of clue-tabletop write")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--config", choices=("tabletop", "debug", "paligemma2"), default="tabletop")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--allow-download", action="store_true", help="let transformers fetch the base from the hub")
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _config(arguments: argparse.Namespace, recipe: str):
+    from clue_ros.training.recipes import CONFIGS
+    from clue_ros.types import InputError
+    if recipe not in CONFIGS[arguments.config]:
+        raise InputError(f"config {arguments.config} has no {recipe} recipe: the published base is taken as it is")
+    return CONFIGS[arguments.config][recipe]
+
+
+def _base(a: argparse.Namespace) -> None:
+    from clue_ros.training.recipes import train_base
+    print(f"base: {train_base(_config(a, 'base'), a.data, a.out, seed=a.seed)}")
+
+
+def _ivg(a: argparse.Namespace) -> None:
+    from clue_ros.training.recipes import train_ivg
+    print(f"adapter: {train_ivg(_config(a, 'ivg'), a.data, a.base, a.out, seed=a.seed, allow_download=a.allow_download)}")
+
+
+def _ambiguity(a: argparse.Namespace) -> None:
+    from clue_ros.training.recipes import assemble, train_ambiguity
+    out = train_ambiguity(_config(a, "ambiguity"), a.data, a.base, a.adapter, a.out, seed=a.seed,
+                          allow_download=a.allow_download)
+    print(f"adapter and detector: {out}")
+    if Path(a.base).is_dir():
+        print(f"model: {assemble(Path(a.base), out / 'adapter', out / 'detector', out / 'model')}")
+        if a.validation:
+            from clue_ros.evaluation.calibrate import calibrate
+            print(calibrate(out / "model", a.validation, a.seed))
+
+
+def _assemble(a: argparse.Namespace) -> None:
+    from clue_ros.training.recipes import assemble
+    print(f"model: {assemble(a.base, a.adapter, a.detector, a.out)}")
+
+
+def _calibrate(a: argparse.Namespace) -> None:
+    from clue_ros.evaluation.calibrate import calibrate
+    print(calibrate(a.model, a.data, a.seed))

@@ -1,0 +1,108 @@
+"""One record type for everything a model is trained or judged on, and how the tabletop fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clue_ros.tabletop import language, questions
+from clue_ros.tabletop.scene import Scene, SceneObject
+from clue_ros.types import Box, Prompt, Turn
+
+
+@dataclass(frozen=True)
+class Example:
+    """What was said about an image, and what is right to answer.
+
+    boxes: the objects meant, as fractions of the image (a clear prompt has one). question: what to ask when the prompt
+    is ambiguous, else None. matches, referents: scene objects that fit the attributes, and the whole prompt.
+    """
+
+    prompt: Prompt
+    boxes: tuple[Box, ...]
+    label: str
+    question: str | None = None
+    matches: tuple[int, ...] = ()
+    referents: tuple[int, ...] = ()
+
+    @property
+    def ambiguous(self) -> bool:
+        """More than one object is meant."""
+        return len(self.boxes) > 1
+
+
+def _boxes(objects: Sequence[SceneObject], indices: Sequence[int]) -> tuple[Box, ...]:
+    return tuple(Box(*objects[i].box) for i in indices)
+
+
+def clear(scene: Scene, rng: np.random.Generator) -> Example | None:
+    """An instruction that means exactly one object."""
+    found = language.sample(scene.objects, rng, ambiguous=False)
+    return found and _instruction(scene, found, rng)
+
+
+def ambiguous(scene: Scene, rng: np.random.Generator) -> Example | None:
+    """An instruction that means several objects, with the best question about them."""
+    found = language.sample(scene.objects, rng, ambiguous=True)
+    asked = found and questions.ask(scene.objects, found.referents)
+    return asked and _instruction(scene, found, rng, asked[0])
+
+
+def counterfactual(one: Scene, other: Scene, rng: np.random.Generator, tries: int = 30) -> tuple[Example, Example] | None:
+    """The same words in two scenes: ambiguous in `one`, clear in `other`, its twin with one object fewer."""
+    for _ in range(tries):
+        found = language.sample(one.objects, rng, ambiguous=True)
+        left = found and language.meaning(other.objects, found)
+        asked = found and questions.ask(one.objects, found.referents)
+        if not left or len(left) != 1 or not asked:
+            continue
+        doubtful = _instruction(one, found, rng, asked[0])
+        clear_one = Example(doubtful.prompt, _boxes(other.objects, left), found.label, None, left, left)
+        return doubtful, clear_one
+    return None
+
+
+def _instruction(scene: Scene, found: language.Expression, rng: np.random.Generator, question: str | None = None,
+                 ) -> Example:
+    return Example(Prompt(language.command(found.text, rng)), _boxes(scene.objects, found.referents), found.label,
+                   question, found.matches, found.referents)
+
+
+def answered(scene: Scene, rng: np.random.Generator, turns: int = 2) -> Example | None:
+    """A dialog: an ambiguous instruction, one or two questions with the oracle's answers about a random target."""
+    example = ambiguous(scene, rng)
+    if example is None:
+        return None
+    target = language.pick(rng, example.referents)
+    oracle = questions.Oracle(scene.objects, target, rng)
+    asked: list[str] = []
+    for _ in range(turns):
+        if example.question is None:
+            break
+        example, attribute = follow(scene, example, oracle.answer(example.question, example.referents), target, asked)
+        asked.append(attribute)
+        if rng.random() < 0.6:
+            break
+    return example
+
+
+def follow(scene: Scene, example: Example, answer: str, target: int, asked: Sequence[str] = ()) -> tuple[Example, str]:
+    """The example after the true answer to its question, and the attribute that was asked about."""
+    attribute, values = questions.parse(example.question)
+    groups = questions.selected(scene.objects, example.referents, attribute, values)
+    left = next(members for members in groups.values() if target in members)
+    again = questions.ask(scene.objects, left, (*asked, attribute)) if len(left) > 1 else None
+    prompt = Prompt(example.prompt.instruction, (*example.prompt.turns, Turn(example.question, answer)))
+    return Example(prompt, _boxes(scene.objects, left), example.label, again and again[0], example.matches, left), attribute
+
+
+def detect(scene: Scene, rng: np.random.Generator, most: int = 3) -> Example | None:
+    """PaliGemma's detection prompt, "detect red mug": every object that fits, from left to right."""
+    (shape, colour, size), matches = language.attributes_of(scene.objects, int(rng.integers(len(scene.objects))), rng)
+    if len(matches) > most:
+        return None
+    matches = tuple(sorted(matches, key=lambda i: scene.objects[i].centre[0]))
+    label = " ".join(filter(None, (size, colour, shape or "object")))
+    return Example(Prompt(f"detect {label}"), _boxes(scene.objects, matches), label, None, matches, matches)

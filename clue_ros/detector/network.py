@@ -1,0 +1,110 @@
+"""Attention maps in, P(ambiguous), heatmap and candidate boxes out.
+
+CLUE (arXiv 2602.08999) averages the heads of one middle layer into one map; here every head is a channel of its own,
+since few heads localize and the mean is noisy (arXiv 2503.06287); `head_mean` gives the paper's variant. Candidate boxes
+are read from the cells as in FCOS (arXiv 1904.01355).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from clue_ros.types import Ambiguity, Box, Candidate
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """Everything a detector file says beside its weights.
+
+    layers: probed decoder layers, 0-based. channels: layers x heads. grid: image tokens a side. scale, shift: Platt
+    calibration, P = sigmoid(scale x logit + shift). threshold: of the calibrated P. risk: what the threshold was set by.
+    """
+
+    layers: tuple[int, ...]
+    channels: int
+    grid: int
+    width: int = 32
+    head_mean: bool = False
+    scale: float = 1.0
+    shift: float = 0.0
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers or self.channels < 1 or self.grid < 1:
+            raise ValueError("a detector needs at least one layer, one channel and one cell")
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(f"threshold must lie in 0..1, got {self.threshold}")
+
+
+@dataclass
+class Reading:
+    """Raw outputs: ambiguous float[B] logits; cells float[B, G, G] logits "part of a candidate"; sides
+    float[B, 4, G, G], distances from the cell's centre to the candidate's left, top, right, bottom, image fractions."""
+
+    ambiguous: Tensor
+    cells: Tensor
+    sides: Tensor
+
+
+class Detector(nn.Module):
+    """Three convolutions, two dense heads, and a pooled verdict. About 40,000 parameters."""
+
+    def __init__(self, settings: DetectorSettings):
+        super().__init__()
+        self.settings = settings
+        width, inputs = settings.width, 1 if settings.head_mean else settings.channels
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.GELU())
+        self.dense = nn.Conv2d(width, 5, 1)
+        self.verdict = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 1))
+
+    def forward(self, maps: Tensor) -> Reading:
+        """maps float[B, C, G, G], attention shares, each map summing to 1."""
+        if self.settings.head_mean:
+            maps = maps.mean(1, keepdim=True)
+        cells = maps.shape[-1] * maps.shape[-2]
+        features = self.body(torch.log1p(maps.float() * cells))  # uniform attention becomes log 2 everywhere
+        dense = self.dense(features)
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+        return Reading(self.verdict(pooled)[:, 0], dense[:, 0], nn.functional.softplus(dense[:, 1:] - 2))
+
+    @torch.inference_mode()
+    def judge(self, maps: np.ndarray, size: tuple[int, int], threshold: float | None = None) -> Ambiguity:
+        """The verdict on float32[C, G, G] maps of an image of (width, height) pixels."""
+        s = self.settings
+        if maps.shape != (s.channels, s.grid, s.grid):
+            raise ValueError(f"the detector expects maps float32[{s.channels}, {s.grid}, {s.grid}], received "
+                             f"{list(maps.shape)}: it was trained for another model")
+        reading = self(torch.from_numpy(maps)[None].to(self.dense.weight.device))
+        heat = reading.cells[0].sigmoid().cpu().numpy()
+        probability = float(torch.sigmoid(s.scale * reading.ambiguous[0] + s.shift))
+        candidates = boxes_from_cells(heat, reading.sides[0].cpu().numpy(), size)
+        return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates)
+
+
+def boxes_from_cells(heat: np.ndarray, sides: np.ndarray, size: tuple[int, int], least: float = 0.3,
+                     overlap: float = 0.4, most: int = 8) -> tuple[Candidate, ...]:
+    """Boxes of the cells above `least`, greedy non-maximum suppression at IoU `overlap`, best first.
+
+    heat float32[G, G], 0..1; sides float32[4, G, G] as in `Reading`; size (width, height) in pixels.
+    """
+    grid = heat.shape[0]
+    width, height = size
+    kept: list[Candidate] = []
+    for flat in np.argsort(-heat, axis=None):
+        row, column = divmod(int(flat), grid)
+        if heat[row, column] < least or len(kept) == most:
+            break
+        x, y = (column + 0.5) / grid, (row + 0.5) / grid
+        left, top, right, bottom = sides[:, row, column]
+        box = Box(max(0.0, float(x - left)) * width, max(0.0, float(y - top)) * height,
+                  min(1.0, float(x + right)) * width, min(1.0, float(y + bottom)) * height)
+        if all(box.iou(k.box) < overlap for k in kept):
+            kept.append(Candidate(box, float(heat[row, column])))
+    return tuple(kept)

@@ -1,0 +1,23 @@
+"""Tables for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from clue_ros.evaluation.metrics import Score
+
+
+def markdown(table: dict[str, Score]) -> str:
+    """A Markdown table: metric, value, 95 % interval, count."""
+    lines = ["| metric | value | 95 % interval | n |", "|---|---|---|---|"]
+    lines += [f"| {name} | {s.value:.3f} | {s.low:.3f} – {s.high:.3f} | {s.count} |" for name, s in table.items()]
+    return "\n".join(lines)
+
+
+def write(table: dict[str, Score], settings: dict, file: Path) -> None:
+    """JSON with the settings that made the table (data, seed, model) and every score."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    record = {"settings": settings, "scores": {k: dataclasses.asdict(v) for k, v in table.items()}}
+    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

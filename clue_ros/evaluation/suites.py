@@ -1,0 +1,138 @@
+"""What is measured, on which data: the tabletop (clear instructions, counterfactual pairs, questions) and IT2P."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clue_ros.data import examples, it2p
+from clue_ros.data.examples import Example
+from clue_ros.data.scenes import SceneImages
+from clue_ros.evaluation.metrics import Score, accuracy_at, bootstrap, detection_scores
+from clue_ros.pipeline import Clue
+from clue_ros.tabletop.questions import is_true_difference
+from clue_ros.tabletop.scene import Scene
+from clue_ros.types import Ambiguity, Box, Frame, Prompt
+from clue_ros.vlm.paligemma import Prefill
+
+Table = dict[str, Score]
+
+
+def scaled(box: Box, size: tuple[int, int]) -> Box:
+    """A box of image fractions in pixels of (width, height)."""
+    return Box(box.x1 * size[0], box.y1 * size[1], box.x2 * size[0], box.y2 * size[1])
+
+
+def understand(clue: Clue, frame: Frame, prompt: Prompt) -> tuple[Prefill, Ambiguity]:
+    """Encode, prefill and the detector's verdict, as `Clue.look` does before it decides."""
+    prefill = clue.vlm.prefill(clue.vlm.encode(frame), prompt, clue.detector.settings.layers)
+    return prefill, clue.notice(prefill, frame)
+
+
+def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> Table:
+    """One clear instruction a scene: does the box have IoU >= 0.5 with the object that is meant?"""
+    source, ious = SceneImages(folder), []
+    for index in tqdm(range(min(len(source), limit or len(source))), desc="clear instructions"):
+        rgb, scene = source[index]
+        example = examples.clear(scene, np.random.default_rng((seed, index)))
+        if example is None:
+            continue
+        frame = Frame(rgb)
+        prefill, _ = understand(clue, frame, example.prompt)
+        found = clue.vlm.locate(prefill, frame.size)
+        ious.append(found.box.iou(scaled(example.boxes[0], frame.size)) if found.box else 0.0)
+    ious = np.array(ious)
+    return {"Acc@0.5": bootstrap(accuracy_at(0.5), ious), "mean IoU": bootstrap(np.mean, ious)}
+
+
+@dataclass(frozen=True)
+class PairReadings:
+    """What was read on counterfactual pairs: truth, P(ambiguous) and raw logit-free probability of each, questions."""
+
+    truth: np.ndarray
+    probability: np.ndarray
+    asks: np.ndarray  # P(first suffix token is the condition `clarify`), the decoder's own preference
+    true_questions: np.ndarray
+    questions: list[str]
+    candidates_found: np.ndarray  # of the objects meant, the share with a candidate box at IoU >= 0.5
+
+
+def pairs_of(source: SceneImages, seed: int) -> Iterator[tuple[int, int, tuple[Example, Example]]]:
+    """Index of the ambiguous scene, of its twin, and the same words about both."""
+    for scene in source.scenes:
+        twin = scene.pair
+        if twin is None or len(source.scenes[twin].objects) >= len(scene.objects):
+            continue
+        found = examples.counterfactual(scene, source.scenes[twin], np.random.default_rng((seed, scene.id)))
+        if found:
+            yield scene.id, twin, found
+
+
+def read_pairs(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> PairReadings:
+    """The detector, the decoder's own preference and the question on every pair of a data set with pairs."""
+    source = SceneImages(folder)
+    chosen = list(pairs_of(source, seed))[:limit]
+    truth, probability, asks, true, spoken, recalls = [], [], [], [], [], []
+    for doubtful, clear, (first, second) in tqdm(chosen, desc="counterfactual pairs"):
+        for index, example in ((doubtful, first), (clear, second)):
+            rgb, scene = source[index]
+            frame = Frame(rgb)
+            prefill, ambiguity = understand(clue, frame, example.prompt)
+            truth.append(example.ambiguous)
+            probability.append(ambiguity.probability)
+            asks.append(float(prefill.logits.softmax(-1)[clue.vlm.grammar.clarify]))
+            if example.ambiguous:
+                question = clue.vlm.question(prefill).text
+                spoken.append(question)
+                true.append(is_true_difference(scene.objects, example.referents, question))
+                recalls.append(_recall(ambiguity, example, frame.size))
+    return PairReadings(np.array(truth), np.array(probability), np.array(asks), np.array(true), spoken, np.array(recalls))
+
+
+def _recall(ambiguity: Ambiguity, example: Example, size: tuple[int, int]) -> float:
+    meant = [scaled(b, size) for b in example.boxes]
+    return float(np.mean([any(c.box.iou(m) >= 0.5 for c in ambiguity.candidates) for m in meant]))
+
+
+def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> Table:
+    """Detector scores on counterfactual pairs (balanced by construction), and the questions asked about them."""
+    read = read_pairs(clue, folder, seed, limit)
+    table = {f"ambiguity {k}": v for k, v in detection_scores(read.truth, read.probability, clue.threshold).items()}
+    first_token = detection_scores(read.truth, read.asks, 0.5)
+    table |= {f"first-token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
+    table["question names a true difference"] = bootstrap(np.mean, read.true_questions)
+    table["candidate boxes: recall of objects meant"] = bootstrap(np.mean, read.candidates_found)
+    return table
+
+
+def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = None) -> Table:
+    """IT2P: target point inside the box on clear commands; ambiguity on the language-controlled split.
+
+    limit: at most so many commands of each kind, drawn with the seed.
+    """
+    commands = it2p.read_commands(folder)
+    controlled = it2p.language_controlled(commands)
+    clear = [c for c in commands if not c.ambiguous]
+    if limit:
+        rng = np.random.default_rng(seed)
+        clear = [clear[i] for i in sorted(rng.permutation(len(clear))[:limit])]
+        controlled = [controlled[i] for i in sorted(rng.permutation(len(controlled))[:limit])]
+    hits, probability = [], []
+    for c in tqdm(clear, desc="IT2P clear commands"):
+        frame = it2p.read_photo(folder, c.image)
+        prefill, _ = understand(clue, frame, Prompt(c.text))
+        box = clue.vlm.locate(prefill, frame.size).box
+        hits.append(box is not None and box.contains(*c.target))
+    for c in tqdm(controlled, desc="IT2P language-controlled"):
+        frame = it2p.read_photo(folder, c.image)
+        probability.append(understand(clue, frame, Prompt(c.text))[1].probability)
+    truth = np.array([c.ambiguous for c in controlled])
+    words = detection_scores(truth, np.array(it2p.words_alone(controlled)), 0.5)
+    ours = detection_scores(truth, np.array(probability), clue.threshold)
+    return {"IT2P pointing accuracy": bootstrap(np.mean, np.array(hits)),
+            **{f"IT2P ambiguity {k}": v for k, v in ours.items()},
+            **{f"IT2P words alone {k}": words[k] for k in ("F1", "AUROC")}}

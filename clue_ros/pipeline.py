@@ -1,0 +1,71 @@
+"""CLUE on one screen: look, notice, ask or point (Abrini & Chetouani, arXiv 2602.08999).
+
+    image --> preprocess --> SigLIP --> projector --+        once per frame
+    instruction, dialog --> prompt --> tokens ------+
+                                                    v
+                        Gemma 2 decoder, prefix (bidirectional), one prefill for everything below
+                         |  layer L: text-to-image attention, one map per head
+                         v
+                        CNN --> P(ambiguous), heatmap, candidate boxes
+                         |
+                 ask <---+---> locate
+         <clarify> + question      <loc> x 4 + label          decoded from the same key/value cache
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from clue_ros.detector.network import Detector
+from clue_ros.dialog import Dialog, should_ask
+from clue_ros.types import Ambiguity, Decision, Frame, Grounding, Prompt, Question
+from clue_ros.vlm.paligemma import Prefill, Vlm
+
+
+class Clue:
+    """A model that knows when it does not know. Not thread-safe: call it from one thread."""
+
+    def __init__(self, vlm: Vlm, detector: Detector, threshold: float | None = None):
+        self.vlm, self.detector = vlm, detector
+        self.threshold = detector.settings.threshold if threshold is None else threshold
+
+    @classmethod
+    def load(cls, model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_download: bool = False) -> Clue:
+        """Read a model folder (base/, adapter/, detector/). ModelError names the file that cannot be used."""
+        from clue_ros.model_folder import load
+        return load(model, device, dtype, allow_download=allow_download)
+
+    def look(self, frame: Frame, dialog: Dialog) -> Decision:
+        """One decision about what is meant: a question while in doubt and allowed to ask, else a grounding."""
+        times: dict[str, float] = {}
+        with _timed(times, "encode"):
+            image = self.vlm.encode(frame)
+        with _timed(times, "prefill"):
+            prefill = self.vlm.prefill(image, dialog.prompt, layers=self.detector.settings.layers)
+        with _timed(times, "detect"):
+            ambiguity = self.notice(prefill, frame)
+        if should_ask(ambiguity, dialog):
+            with _timed(times, "question"):
+                outcome: Question | Grounding = self.vlm.question(prefill)
+        else:
+            with _timed(times, "locate"):
+                outcome = self.vlm.locate(prefill, frame.size)
+        times["total"] = sum(times.values())
+        return Decision(ambiguity, outcome, times)
+
+    def notice(self, prefill: Prefill, frame: Frame) -> Ambiguity:
+        """What the detector makes of the prefill's attention maps."""
+        return self.detector.judge(prefill.maps, frame.size, self.threshold)
+
+    def ground(self, frame: Frame, instruction: str) -> Decision:
+        """`look` for a single instruction without a dialog."""
+        return self.look(frame, Dialog(Prompt(instruction)))
+
+
+@contextmanager
+def _timed(times: dict[str, float], name: str):
+    start = time.perf_counter()
+    yield
+    times[name] = (time.perf_counter() - start) * 1000

@@ -1,0 +1,85 @@
+"""`clue_camera`: a camera without a camera, for trying the node.
+
+    ros2 run clue_ros clue_camera                                        the demo's tables, one after the other
+    ros2 run clue_ros clue_camera --ros-args -p source:=live             rendered tables, never the same twice
+    ros2 run clue_ros clue_camera --ros-args -p source:=photo.jpg        one photograph
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import rclpy
+import rclpy.logging
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from clue_ros.ros.conversions import image_from_rgb
+from clue_ros.ros.pictures import open_source
+from clue_ros.types import InputError
+
+FRAME_ID = "camera_color_optical_frame"
+RELIABLE_NEWEST = QoSProfile(depth=1)  # fits reliable and best-effort listeners alike
+
+
+class Camera(Node):
+    """Publishes the picture it was last shown on `image`, `rate` times a second, stamped with the present time.
+
+    Parameters: source (see `pictures.open_source`), rate in pictures a second, hold in seconds before the next
+    picture (0: the first one for ever), seed of the live tables. With `manual`, `source` is not opened: use `show`.
+    """
+
+    def __init__(self, manual: bool = False, **options):
+        super().__init__("clue_camera", **options)
+        source = self.declare_parameter("source", "").value
+        rate = self.declare_parameter("rate", 5.0).value
+        hold = self.declare_parameter("hold", 20.0).value
+        seed = self.declare_parameter("seed", 0).value
+        if rate <= 0 or hold < 0:
+            raise InputError(f"rate is {rate} and hold {hold}: give a rate above 0 and a hold of 0 or more")
+        self._publisher = self.create_publisher(Image, "image", RELIABLE_NEWEST)
+        self._message: Image | None = None
+        self.create_timer(1 / rate, self._publish)
+        if not manual:
+            self._next = open_source(source, seed)
+            self._advance()
+            if hold:
+                self.create_timer(hold, self._advance)
+
+    def show(self, rgb: np.ndarray | None) -> None:
+        """Point the camera at other pixels, uint8[H, W, 3] RGB, at once; None covers the lens: nothing is published."""
+        self._message = None if rgb is None else image_from_rgb(rgb, Header(frame_id=FRAME_ID))
+        self._publish()
+
+    def _advance(self) -> None:
+        picture = self._next()
+        self.get_logger().info(f"showing {picture.name}, {picture.rgb.shape[1]} x {picture.rgb.shape[0]} pixels")
+        self.show(picture.rgb)
+
+    def _publish(self) -> None:
+        message = self._message
+        if message is not None:
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._publisher.publish(message)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the camera until it is stopped; exit code 1 when the source cannot be read."""
+    rclpy.init(args=args)
+    try:
+        rclpy.spin(Camera())
+    except InputError as error:
+        rclpy.logging.get_logger("clue_camera").fatal(str(error))
+        sys.exit(1)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Every parameter of `clue_node` in one table, from which they are declared, described and checked.
+
+Unknown names in a parameters file are reported with the nearest known one. A value out of range is refused in one
+sentence, at start-up and at run time alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from clue_ros.ros.session import Limits
+from clue_ros.types import InputError
+
+Value = str | bool | int | float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter. low, high: inclusive bounds of a number. choices: the words it may be, empty for any.
+
+    read_only: set at start-up only, because the model or a subscription is made from it.
+    """
+
+    name: str
+    default: Value
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def check(self, value: Value) -> Value:
+        """The value in the parameter's type. InputError says what it may be."""
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise InputError(f"parameter {self.name} is {value!r}: it must be a {_KINDS[kind]}, "
+                             f"such as {self.default!r}")
+        if self.choices and value not in self.choices:
+            raise InputError(f"parameter {self.name} is '{value}': it must be one of {', '.join(self.choices)}")
+        if self.low is not None and not self.low <= value <= self.high:
+            raise InputError(f"parameter {self.name} is {value}: it must lie between {self.low:g} and {self.high:g}")
+        return value
+
+    def descriptor(self) -> ParameterDescriptor:
+        """For `ros2 param describe`."""
+        text = self.description + (f" One of: {', '.join(self.choices)}." if self.choices else "")
+        described = ParameterDescriptor(name=self.name, description=text, read_only=self.read_only)
+        if self.low is not None and isinstance(self.default, float):
+            described.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high, step=0.0)]
+        elif self.low is not None:
+            described.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=0)]
+        return described
+
+
+_KINDS = {str: "text", bool: "truth value", int: "whole number", float: "number"}
+TABLE = (
+    Row("model", "tabletop", "Model folder (base/, adapter/, detector/), or the name of an embedded one.",
+        read_only=True),
+    Row("device", "auto", "Where it computes: auto, cpu, cuda, cuda:0 ... auto takes a GPU where there is one.",
+        read_only=True),
+    Row("dtype", "auto", "Numbers it computes with; auto: bfloat16 on a GPU, float32 on a CPU.",
+        choices=("auto", "float32", "bfloat16", "float16"), read_only=True),
+    Row("threads", 0, "CPU threads for computing; 0: as many as the node may use.", 0, 1024, read_only=True),
+    Row("allow_download", False, "Whether a model may be fetched from the network when it is not on disk.",
+        read_only=True),
+    Row("image_transport", "raw", "raw listens to `image`, compressed to `image/compressed` (JPEG or PNG).",
+        choices=("raw", "compressed"), read_only=True),
+    Row("threshold", 0.0, "Ask when P(ambiguous) reaches this, 0..1; 0: the detector's own, calibrated threshold.",
+        0.0, 1.0),
+    Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same; 0: never ask.", 0, 20),
+    Row("question_timeout", 60.0, "Seconds to wait for the answer to a question.", 0.1, 86400.0),
+    Row("instruction_timeout", 30.0, "Seconds an instruction waits for a usable image.", 0.0, 86400.0),
+    Row("max_frame_age", 5.0, "Oldest image to look at, seconds, by its stamp and by its arrival; 0: any age.",
+        0.0, 86400.0),
+    Row("overlay_alpha", 0.55, "How much of the picture the hottest cell of the heatmap covers in `heatmap/image`.",
+        0.0, 1.0),
+)
+ROWS = {row.name: row for row in TABLE}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters' values; meanings and units in `TABLE`."""
+
+    model: str
+    device: str
+    dtype: str
+    threads: int
+    allow_download: bool
+    image_transport: str
+    threshold: float
+    turn_limit: int
+    question_timeout: float
+    instruction_timeout: float
+    max_frame_age: float
+    overlay_alpha: float
+
+    def limits(self) -> Limits:
+        """The share of them that concerns a request."""
+        return Limits(**{f.name: getattr(self, f.name) for f in fields(Limits)})
+
+
+def declare(node: Node) -> Settings:
+    """Declare the table on a node made with `automatically_declare_parameters_from_overrides`.
+
+    InputError for a value of the wrong type or out of range; unknown names are logged.
+    """
+    given = {name: node.get_parameter(name).value for name in node.list_parameters([], 0).names}
+    for name in given.keys() - ROWS.keys():
+        nearest = difflib.get_close_matches(name, ROWS, n=1)
+        if "." not in name and name not in ("use_sim_time", "start_type_description_service"):
+            meant = f": is '{nearest[0]}' meant?" if nearest else ""
+            node.get_logger().warning(f"there is no parameter '{name}'{meant}")
+    for row in TABLE:
+        value = row.check(given.get(row.name, row.default))
+        if row.name in given:
+            node.undeclare_parameter(row.name)  # it had been declared as whatever the file said, without a description
+        node.declare_parameter(row.name, value, row.descriptor(), ignore_override=True)
+    return read(node)
+
+
+def read(node: Node) -> Settings:
+    """The parameters' present values."""
+    return Settings(**{name: node.get_parameter(name).value for name in ROWS})
+
+
+def verdict(parameters: list[Parameter]) -> SetParametersResult:
+    """Whether a change at run time is allowed; the reason is a sentence."""
+    try:
+        for parameter in parameters:
+            if parameter.name in ROWS:
+                ROWS[parameter.name].check(parameter.value)
+    except InputError as error:
+        return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)

@@ -1,0 +1,96 @@
+"""Where the simulated camera and the demo get their pictures: shipped frames, any folder, any photo, or a renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from clue_ros.tabletop.scene import Scene, read_scenes
+from clue_ros.types import Box, InputError
+
+LIVE = "live"
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """rgb: uint8[H, W, 3]. scene: the truth about it, None for a photograph."""
+
+    name: str
+    rgb: np.ndarray
+    scene: Scene | None = None
+
+    def box(self, target: int) -> Box:
+        """The true box of object `target` of the scene, in pixels."""
+        height, width = self.rgb.shape[:2]
+        x1, y1, x2, y2 = self.scene.objects[target].box
+        return Box(x1 * width, y1 * height, x2 * width, y2 * height)
+
+
+def demo_folder() -> Path:
+    """resource/demo, in the source tree or below share/clue_ros of an installation. InputError where it is missing."""
+    for parent in Path(__file__).resolve().parents:
+        for folder in (parent / "resource" / "demo", parent / "share" / "clue_ros" / "resource" / "demo"):
+            if folder.is_dir():
+                return folder
+    raise InputError("the demo's pictures (share/clue_ros/resource/demo) are not installed: build the package again")
+
+
+def read_picture(path: str | Path, scene: Scene | None = None) -> Picture:
+    """A PNG or JPEG file. InputError names a file that is none."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"there is no picture {path}")
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise InputError(f"{path} is no picture that can be read: use PNG or JPEG")
+    return Picture(path.name, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), scene)
+
+
+def read_folder(folder: str | Path) -> list[Picture]:
+    """Every picture of a folder: those of its scenes.jsonl in that order, else all PNG and JPEG files by name."""
+    folder = Path(folder).expanduser()
+    if (folder / "scenes.jsonl").is_file():
+        return [read_picture(folder / scene.image, scene) for scene in read_scenes(folder)]
+    pictures = [read_picture(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise InputError(f"{folder} holds no PNG or JPEG picture")
+    return pictures
+
+
+def rendered(seed: int) -> Iterator[Picture]:
+    """Endless random tables of 640 x 480 pixels. InputError says what to install when OpenGL is missing."""
+    from clue_ros.tabletop.render import Renderer, RenderingUnavailable
+    from clue_ros.tabletop.world import World
+    try:
+        renderer = Renderer(World(resolution=(640, 480)))
+    except (RenderingUnavailable, ImportError) as error:
+        raise InputError(f"a live camera needs a renderer: {error}") from error
+    rng = np.random.default_rng(seed)
+    number = 0
+    try:
+        while True:
+            poses = renderer.sample(rng)
+            drawn = renderer.draw(poses, number) if len(poses) > 1 else None
+            if drawn is not None:
+                yield Picture(f"live {number}", *drawn)
+                number += 1
+    finally:
+        for context in (renderer.colour, renderer.labels):
+            context.close()  # left open, OSMesa complains at exit
+
+
+def open_source(source: str, seed: int = 0) -> Callable[[], Picture]:
+    """A function that gives the next picture of a source: "" (the demo's), "live", a folder, or a file; from the start
+    again after the last. InputError names what cannot be read."""
+    if source == LIVE:
+        tables = rendered(seed)
+        return lambda: next(tables)
+    path = Path(source).expanduser() if source else demo_folder()
+    pictures = cycle(read_folder(path) if path.is_dir() else [read_picture(path)])
+    return lambda: next(pictures)

@@ -1,0 +1,252 @@
+"""One request at a time, from the instruction to its one outcome. Pure: no ROS, no model, no clock, no threads.
+
+                 instruct                    look                  looked: ask
+    (no request) -------> WAITING_FOR_IMAGE -----> LOOKING ------------------> QUESTION_OPEN
+                            |       ^                |                          |        |
+                  no image  |       |                | looked: point            | answer | nobody answers
+                  in time   v       +----------------|--------------------------+        v
+                          error                      v                            question timeout
+                                        grounded, or error when looking failed
+
+A new instruction ends the running request, whatever it is doing, with the outcome *superseded*. At the turn limit the
+core points at the likeliest object instead of asking again, so that ends *grounded* as well.
+
+Every event is a method that takes the time `now` (seconds of one monotonic clock) and returns what has to be told to
+the world, in order: `Looked`, `Asked`, `Finished` or `Note`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from clue_ros.dialog import Dialog
+from clue_ros.types import Decision, Grounding, InputError
+
+
+class Phase(Enum):
+    """What a request is doing."""
+
+    WAITING_FOR_IMAGE = "waiting for an image"
+    LOOKING = "looking"
+    QUESTION_OPEN = "waiting for an answer"
+
+
+class Outcome(Enum):
+    """How a request ended; the values are those of GroundedObject.OUTCOME_*."""
+
+    GROUNDED = 0
+    QUESTION_TIMEOUT = 1
+    SUPERSEDED = 2
+    ERROR = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Turns in questions, everything else in seconds; max_frame_age 0 accepts any age."""
+
+    turn_limit: int = 3
+    question_timeout: float = 60.0
+    instruction_timeout: float = 30.0
+    max_frame_age: float = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One camera message. received: when it came, seconds; delay: its age then by its stamp, 0 without a stamp."""
+
+    image: object
+    received: float
+    delay: float = 0.0
+
+    def age(self, now: float) -> float:
+        """Seconds since the picture was taken, as far as can be told."""
+        return now - self.received + max(0.0, self.delay)
+
+
+@dataclass(eq=False)
+class Request:
+    """An instruction on its way to its outcome.
+
+    instruction: as it was heard. since: when the present phase began to wait, seconds. snapshot, size (width, height)
+    and decision: of the last look. milliseconds: computing time of all looks. asked: the texts exchanged, in order.
+    """
+
+    identity: str
+    instruction: str
+    since: float
+    dialog: Dialog | None = None
+    phase: Phase = Phase.WAITING_FOR_IMAGE
+    snapshot: Snapshot | None = None
+    size: tuple[int, int] = (0, 0)
+    decision: Decision | None = None
+    milliseconds: float = 0.0
+    questions: int = 0
+    spoken: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A look to take: the newest picture and the dialog so far."""
+
+    request: Request
+    snapshot: Snapshot
+    dialog: Dialog
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """The verdict of a look is there."""
+
+    request: Request
+    decision: Decision
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The robot asks."""
+
+    request: Request
+    question: str
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """The request's one outcome. error: a sentence, for ERROR only; grounding: for GROUNDED only."""
+
+    request: Request
+    outcome: Outcome
+    error: str = ""
+    grounding: Grounding | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the log."""
+
+    text: str
+    warning: bool = False
+
+
+Event = Looked | Asked | Finished | Note
+
+
+class Session:
+    """Holds the running request (None between requests) and the newest picture.
+
+    why_no_image: called when no usable picture came in time and none was ever seen; says why in one sentence.
+    """
+
+    def __init__(self, limits: Limits, why_no_image: Callable[[], str] = lambda: "no image yet"):
+        self.limits, self.why_no_image = limits, why_no_image
+        self.request: Request | None = None
+        self.newest: Snapshot | None = None
+        self.broken = ""  # why no look can ever be taken, e.g. an unreadable model
+
+    def instruct(self, text: str, now: float) -> list[Event]:
+        """A new instruction. One that cannot be used gets its error and leaves the running request alone."""
+        request = Request(uuid.uuid4().hex[:12], text, now)
+        try:
+            request.dialog = Dialog.start(text, self.limits.turn_limit)
+        except InputError as error:
+            return [Finished(request, Outcome.ERROR, str(error))]
+        events: list[Event] = []
+        if self.request is not None:
+            events = [Note(f"request {self.request.identity} is superseded by {request.identity}"),
+                      *self._finish(Outcome.SUPERSEDED)]
+        self.request = request
+        return events + (self._finish(Outcome.ERROR, self.broken) if self.broken else [])
+
+    def answer(self, text: str, now: float) -> list[Event]:
+        """The person's reply. Without an open question, or when it cannot be used, nothing changes but the log."""
+        request = self.request
+        if request is None or request.phase is not Phase.QUESTION_OPEN:
+            return [Note(f"the answer '{_short(text)}' is ignored: no question is open; "
+                         "start with an instruction", True)]
+        try:
+            request.dialog = request.dialog.answer(text)
+        except InputError as error:
+            return [Note(f"the question stays open: {error}", True)]
+        request.spoken.append(text)
+        request.phase, request.since = Phase.WAITING_FOR_IMAGE, now
+        return []
+
+    def see(self, snapshot: Snapshot) -> list[Event]:
+        """A picture arrived; the one before is forgotten."""
+        self.newest = snapshot
+        return []
+
+    def next_look(self, now: float) -> Look | None:
+        """The look to take now, if there is one; it must be followed by `looked` or `failed`."""
+        request = self.request
+        if request is None or request.phase is not Phase.WAITING_FOR_IMAGE or not self._fresh(now):
+            return None
+        request.phase, request.snapshot = Phase.LOOKING, self.newest
+        return Look(request, self.newest, request.dialog)
+
+    def looked(self, look: Look, decision: Decision, size: tuple[int, int], milliseconds: float,
+               now: float) -> list[Event]:
+        """What the look gave, on an image of size (width, height); nothing if the request was superseded meanwhile."""
+        request = look.request
+        if request is not self.request:
+            return []
+        request.size, request.decision, request.milliseconds = size, decision, request.milliseconds + milliseconds
+        events: list[Event] = [Looked(request, decision)]
+        if isinstance(decision.outcome, Grounding):
+            return events + self._finish(Outcome.GROUNDED, grounding=decision.outcome)
+        question = decision.outcome.text
+        if not question.strip():
+            return events + self._finish(Outcome.ERROR, "the model found the instruction ambiguous but asked nothing: "
+                                                        "say it in other words, or train the model further")
+        request.dialog = request.dialog.ask(question)
+        request.spoken.append(question)
+        request.questions += 1
+        request.phase, request.since = Phase.QUESTION_OPEN, now
+        return [*events, Asked(request, question)]
+
+    def failed(self, look: Look, sentence: str, now: float) -> list[Event]:
+        """The look could not be taken; nothing if the request was superseded meanwhile."""
+        return self._finish(Outcome.ERROR, sentence) if look.request is self.request else []
+
+    def stop(self, sentence: str) -> list[Event]:
+        """No look can be taken from now on: the running request and every later one end with this sentence."""
+        self.broken = sentence
+        return self._finish(Outcome.ERROR, sentence) if self.request is not None else []
+
+    def tick(self, now: float) -> list[Event]:
+        """Ends a request that waited too long for a picture or an answer. Call it a few times a second."""
+        request, limits = self.request, self.limits
+        if request is None:
+            return []
+        waited = now - request.since
+        if request.phase is Phase.QUESTION_OPEN and waited >= limits.question_timeout:
+            return self._finish(Outcome.QUESTION_TIMEOUT)
+        blind = request.phase is Phase.WAITING_FOR_IMAGE and not self._fresh(now)
+        if blind and waited >= limits.instruction_timeout:
+            return self._finish(Outcome.ERROR, self._why_blind(now))
+        return []
+
+    def _fresh(self, now: float) -> bool:
+        limit = self.limits.max_frame_age
+        return self.newest is not None and (limit == 0 or self.newest.age(now) <= limit)
+
+    def _why_blind(self, now: float) -> str:
+        if self.newest is None:
+            return self.why_no_image()
+        silent, limit = now - self.newest.received, self.limits.max_frame_age
+        if silent > limit:
+            return f"the camera has stopped: its last image came {silent:.1f} s ago, max_frame_age is {limit:g} s"
+        return (f"the camera's images carry stamps {self.newest.age(now):.1f} s in the past, max_frame_age is "
+                f"{limit:g} s: set the camera's clock (for a recording: use_sim_time and `ros2 bag play --clock`), "
+                "or max_frame_age: 0.0")
+
+    def _finish(self, outcome: Outcome, error: str = "", grounding: Grounding | None = None) -> list[Event]:
+        finished = Finished(self.request, outcome, error, grounding)
+        self.request = None
+        return [finished]
+
+
+def _short(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[:length] + "..."

@@ -1,0 +1,73 @@
+"""Writes a folder of rendered scenes: `images/*.jpg`, one line a scene in `scenes.jsonl`, the settings in `world.json`.
+
+With pairs, every second scene is the counterfactual twin of the one before: the same view with one object fewer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from clue_ros.tabletop.render import Pose, Renderer
+from clue_ros.tabletop.scene import Scene, to_json
+from clue_ros.tabletop.world import World
+
+JPEG_QUALITY = 95
+_renderer: Renderer | None = None  # one OpenGL context a worker process
+
+
+def _start_worker(world: World) -> None:
+    global _renderer
+    _renderer = Renderer(world)
+
+
+def _render_one(job: tuple[int, int, bool, str]) -> list[Scene]:
+    """Render scene `index` (and its twin), save the pixels, return the records."""
+    index, seed, pairs, folder = job
+    rng = np.random.default_rng((seed, index))
+    while True:
+        poses = _renderer.sample(rng)
+        if len(poses) < 2 + pairs:
+            continue
+        variants = [poses] + ([_without_one(poses, rng)] if pairs else [])
+        drawn = [_renderer.draw(v, index * len(variants) + k, f"images/{index * len(variants) + k:06d}.jpg")
+                 for k, v in enumerate(variants)]
+        if all(d is not None for d in drawn):
+            break
+    scenes = []
+    for k, (pixels, scene) in enumerate(drawn):
+        cv2.imwrite(str(Path(folder) / scene.image), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        scenes.append(dataclasses.replace(scene, pair=drawn[1 - k][1].id) if pairs else scene)
+    return scenes
+
+
+def _without_one(poses: list[Pose], rng: np.random.Generator) -> list[Pose]:
+    """The poses less one object, one that has a look-alike where possible: that is what makes words ambiguous."""
+    alike = [i for i, p in enumerate(poses) if sum((q.shape, q.colour) == (p.shape, p.colour) for q in poses) > 1]
+    gone = int(rng.choice(alike if alike else range(len(poses))))
+    return poses[:gone] + poses[gone + 1:]
+
+
+def write(folder: str | Path, count: int, seed: int, *, world: World = World(), pairs: bool = False,
+          workers: int = 2, progress: bool = True) -> Path:
+    """Render `count` scenes (twice as many with `pairs`) into `folder`; the same seed gives the same pixels.
+
+    Scenes are written in order, so a run that was stopped leaves a readable data set of the scenes done so far.
+    """
+    folder = Path(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    settings = {"seed": seed, "count": count, "pairs": pairs, "world": dataclasses.asdict(world)}
+    (folder / "world.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    jobs = [(i, seed, pairs, str(folder)) for i in range(count)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, _start_worker, (world,)) as pool, (folder / "scenes.jsonl").open("w") as out:
+        results = pool.imap(_render_one, jobs, chunksize=8)
+        for scenes in tqdm(results, total=count, desc="rendering", unit="scene", disable=not progress):
+            out.writelines(to_json(scene) + "\n" for scene in scenes)
+    return folder

@@ -1,0 +1,164 @@
+"""Questions that tell candidates apart, what an answer selects, and the rule-based oracle that answers.
+
+A question offers options that differ in one attribute or in position. It is *true* of a scene when its options split
+the candidates: at least two options fit some candidate, and no candidate fits two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clue_ros.tabletop.language import NOUNS, SIZE_WORDS, pick
+from clue_ros.tabletop.scene import COLOURS, SHAPES, SIZES, SceneObject
+
+SIDES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom",
+         "middle": "in the middle"}
+GAP = 0.06  # candidates nearer than this along an axis (image fraction) are not told apart by it
+VALUES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One way to tell candidates apart: values and the candidates each fits, in the order they are offered."""
+
+    attribute: str  # "colour", "shape", "size" or "position"
+    options: tuple[tuple[str, tuple[int, ...]], ...]
+    gap: float = 0.0  # how far apart a position split's sides are, image fraction
+
+    @property
+    def worst(self) -> int:
+        """Candidates left after the least helpful answer."""
+        return max(len(members) for _, members in self.options)
+
+
+def splits(objects: Sequence[SceneObject], candidates: Sequence[int]) -> list[Split]:
+    """Every split of the candidates into two or three groups, best first: fewest left, then colour, shape, size, place.
+    """
+    found = []
+    for attribute, values in VALUES.items():
+        groups = [(v, tuple(i for i in candidates if getattr(objects[i], attribute) == v)) for v in values]
+        groups = tuple(g for g in groups if g[1])
+        if 2 <= len(groups) <= 3:
+            found.append(Split(attribute, groups))
+    for axis, names in ((0, ("left", "middle", "right")), (1, ("top", "middle", "bottom"))):
+        order = sorted(candidates, key=lambda i: objects[i].centre[axis])
+        at = [objects[i].centre[axis] for i in order]
+        gaps = np.diff(at)
+        if len(order) == 3 and gaps.min() > GAP:
+            found.append(Split("position", tuple((n, (i,)) for n, i in zip(names, order)), float(gaps.min())))
+        elif gaps.max() > GAP:
+            cut = int(gaps.argmax()) + 1
+            found.append(Split("position", ((names[0], tuple(order[:cut])), (names[2], tuple(order[cut:]))),
+                               float(gaps.max())))
+    rank = {"colour": 0, "shape": 1, "size": 2, "position": 3}
+    return sorted(found, key=lambda s: (s.worst, rank[s.attribute], -s.gap))
+
+
+def option_text(attribute: str, value: str, noun: str) -> str:
+    """"the red mug", "the big mug", "the one on the left"."""
+    if attribute == "position":
+        return f"the one {SIDES[value]}"
+    if attribute == "shape":
+        return f"the {value}"
+    return f"the {SIZE_WORDS['large'][0] if value == 'large' else value} {noun}"
+
+
+def ask(objects: Sequence[SceneObject], candidates: Sequence[int],
+        avoid: Sequence[str] = ()) -> tuple[str, Split] | None:
+    """The best question about the candidates, and its split; None when nothing tells them apart.
+
+    avoid: attributes already asked about.
+    """
+    possible = [s for s in splits(objects, candidates) if s.attribute not in avoid or s.attribute == "position"]
+    if not possible:
+        return None
+    split = possible[0]
+    shapes = {objects[i].shape for i in candidates}
+    noun = shapes.pop() if len(shapes) == 1 else "one"
+    options = [option_text(split.attribute, value, noun) for value, _ in split.options]
+    return f"do you mean {', '.join(options[:-1])} or {options[-1]}?", split
+
+
+def parse(question: str) -> tuple[str, tuple[str, ...]] | None:
+    """Attribute and values that a question offers; None when it is no question of this grammar."""
+    words = question.lower().strip().rstrip("?").strip()
+    if not words.startswith("do you mean "):
+        return None
+    options = [o.strip() for part in words[len("do you mean "):].split(" or ") for o in part.split(",")]
+    readings = [_read_option(o) for o in options]
+    if len(readings) < 2 or None in readings or len({a for a, _ in readings}) != 1:
+        return None
+    return readings[0][0], tuple(value for _, value in readings)
+
+
+def _read_option(text: str) -> tuple[str, str] | None:
+    for value, phrase in SIDES.items():
+        if text == f"the one {phrase}":
+            return "position", value
+    words = text.split()
+    if len(words) == 2 and words[1] in SHAPES:
+        return "shape", words[1]
+    if len(words) == 3 and words[2] in (*SHAPES, "one"):
+        if words[1] in COLOURS:
+            return "colour", words[1]
+        for size, names in SIZE_WORDS.items():
+            if words[1] in names:
+                return "size", size
+    return None
+
+
+def selected(objects: Sequence[SceneObject], candidates: Sequence[int], attribute: str, values: Sequence[str],
+             ) -> dict[str, tuple[int, ...]]:
+    """The candidates each offered value fits."""
+    if attribute != "position":
+        return {v: tuple(i for i in candidates if getattr(objects[i], attribute) == v) for v in values}
+    for split in splits(objects, candidates):
+        if split.attribute == "position" and tuple(v for v, _ in split.options) == tuple(values):
+            return dict(split.options)
+    return {v: () for v in values}
+
+
+def is_true_difference(objects: Sequence[SceneObject], candidates: Sequence[int], question: str) -> bool:
+    """Whether the question's options split the candidates."""
+    reading = parse(question)
+    if reading is None or len(set(reading[1])) != len(reading[1]):
+        return False
+    groups = selected(objects, candidates, *reading)
+    return sum(bool(members) for members in groups.values()) >= 2
+
+
+def answer_text(attribute: str, value: str, rng: np.random.Generator) -> str:
+    """One way a person picks an option."""
+    if attribute == "position":
+        short = {"left": "the left one", "right": "the right one", "top": "the top one", "bottom": "the bottom one",
+                 "middle": "the middle one"}[value]
+        return pick(rng, (f"the one {SIDES[value]}", SIDES[value], short, value))
+    if attribute == "shape":
+        return pick(rng, (f"the {pick(rng, NOUNS[value])}", value))
+    word = pick(rng, SIZE_WORDS[value]) if attribute == "size" else value
+    return pick(rng, (f"the {word} one", f"the {word} one please", word))
+
+
+class Oracle:
+    """A person who has one object in mind and answers by rule; with probability `noise` the answer is another option."""
+
+    def __init__(self, objects: Sequence[SceneObject], target: int, rng: np.random.Generator, noise: float = 0.0):
+        self.objects, self.target, self.rng, self.noise = objects, target, rng, noise
+
+    def answer(self, question: str, candidates: Sequence[int]) -> str:
+        """The option that fits the target among the candidates; a full description when none does."""
+        reading = parse(question)
+        if reading is not None:
+            attribute, values = reading
+            groups = selected(self.objects, candidates, attribute, values)
+            fitting = [v for v in values if self.target in groups[v]]
+            others = [v for v in values if v not in fitting]
+            if fitting and others and self.rng.random() < self.noise:
+                fitting = [pick(self.rng, others)]
+            if fitting:
+                return answer_text(attribute, fitting[0], self.rng)
+        item = self.objects[self.target]
+        return f"the {item.size if item.size == 'small' else 'big'} {item.colour} {item.shape}"

@@ -1,0 +1,48 @@
+"""How varied the synthetic world is: the ranges that a random scene is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clue_ros.tabletop.scene import COLOURS, SHAPES, SIZES
+
+# Hue (degrees), saturation and value ranges of each colour word; the gaps between them keep the words unambiguous.
+COLOUR_RANGES = {
+    "red": ((-9, 9), (0.72, 1.0), (0.55, 1.0)),
+    "orange": ((20, 34), (0.80, 1.0), (0.85, 1.0)),
+    "yellow": ((46, 60), (0.45, 1.0), (0.80, 1.0)),
+    "green": ((95, 165), (0.40, 1.0), (0.22, 0.80)),
+    "blue": ((203, 232), (0.55, 1.0), (0.40, 1.0)),
+    "purple": ((262, 300), (0.30, 0.90), (0.22, 0.75)),
+    "white": ((0, 360), (0.0, 0.05), (0.88, 1.0)),
+    "black": ((0, 360), (0.0, 0.25), (0.02, 0.10)),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """Ranges of a random scene. Lengths in metres on the table, angles in degrees, shares as fractions."""
+
+    shapes: tuple[str, ...] = SHAPES
+    colours: tuple[str, ...] = COLOURS
+    sizes: tuple[str, ...] = SIZES
+    objects: tuple[int, int] = (2, 8)
+    # One shape only, as on a table of toy blocks: attributes and positions must then tell objects apart.
+    single_shape: float = 0.35
+    # The next object repeats shape and colour of an earlier one, so that words alone cannot settle ambiguity.
+    repeat: float = 0.45
+    # Share of cameras that look straight down, and elevation of the others above the table.
+    top_down: float = 0.4
+    elevation: tuple[float, float] = (35.0, 80.0)
+    azimuth: tuple[float, float] = (-20.0, 20.0)
+    roll: tuple[float, float] = (-3.0, 3.0)
+    # Width of a large block as a share of the image width, at the look-at point.
+    block_width: tuple[float, float] = (0.13, 0.22)
+    scale_small: float = 0.66
+    dark_table: float = 0.45
+    textured_table: float = 0.6
+    table_edge: float = 0.35
+    min_visible: float = 0.55
+    clutter: int = 2
+    # Rendered pixels (width, height).
+    resolution: tuple[int, int] = (256, 192)

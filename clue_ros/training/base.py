@@ -1,0 +1,189 @@
+"""The base recipe: a small PaliGemma-2 from scratch on a detection mixture.
+
+`clue-train base --data DATA --out RUN`. Two stages: the tower alone (`vision.py`), then the whole decoder on clear
+instructions and `detect` prompts, with a share of dialogs, since a vocabulary trained from scratch must meet the words
+of questions and answers somewhere (the published mix checkpoints know them). From scratch, location tokens alone leave words and objects unbound for very long,
+so the decoder is also told what it is looking for, by auxiliary losses whose heads are thrown away:
+
+- match: after a lower layer every patch says whether it belongs to an object that fits the attributes, after a middle
+  layer whether it belongs to what is meant;
+- look: the words' attention at the probed layer goes to what is meant;
+- dense: the tower goes on learning what stands where, as in its own stage;
+- corners: after the middle layer every patch of what is meant names the four locations of its box, in the location
+  tokens' own embedding, so that the tokens that predict the box only have to look and copy;
+- point: the attention of the tokens that predict a box goes to the object they predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clue_ros.data import examples
+from clue_ros.data.collate import collate, encode
+from clue_ros.data.examples import Example
+from clue_ros.data.scenes import SceneImages
+from clue_ros.tabletop.scene import Scene
+from clue_ros.training.forward import map_loss, run, smooth_locations, suffix_losses
+from clue_ros.training.loop import Losses
+from clue_ros.training.vision import DenseHead, dense_accuracy, dense_target, dense_terms, patch_owner, stack
+from clue_ros.vlm.preprocess import to_pixel_values
+from clue_ros.vlm.tokens import LOCATIONS, Grammar
+
+Sampler = Callable[[Scene, np.random.Generator], Example | None]
+BASE_MIXTURE: tuple[tuple[float, Sampler], ...] = (
+    (0.58, examples.clear), (0.20, examples.detect), (0.10, examples.ambiguous), (0.12, examples.answered))
+
+
+@dataclass(frozen=True)
+class GroundedBatches:
+    """Batch n, as a pure function of (seed, n): `images` augmented scenes with `prompts` examples each."""
+
+    source: SceneImages
+    grammar: Grammar
+    side: int
+    grid: int
+    images: int
+    prompts: int
+    seed: int
+    mixture: tuple[tuple[float, Sampler], ...] = BASE_MIXTURE
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Fields of `collate`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for every sequence bool[B, N] patches of the
+        attribute matches and of the referents, float32[B, N] the look target, float32[B, n, N] the point targets and
+        float32[B, n, 4] the boxes (image fractions) of up to n referents, bool[B] ambiguous."""
+        rng = np.random.default_rng((self.seed, step))
+        pixels, rows, truths, dense = [], [], [], []
+        while len(pixels) < self.images:
+            rgb, scene = self.source.augmented(rng)
+            found = [e for _ in range(self.prompts) if (e := self._one(scene, rng)) is not None]
+            if len(found) < self.prompts:
+                continue
+            pixels.append(to_pixel_values(rgb, self.side))
+            owner = patch_owner(scene, self.grid)
+            dense.append(dense_target(scene, owner))
+            owner = owner.ravel()
+            rows += [encode(e, self.grammar) for e in found]
+            truths += [(owner, e) for e in found]
+        batch = collate(rows, self.grammar.pad)
+        batch["pixel_values"] = torch.from_numpy(np.stack(pixels))
+        batch |= stack(dense)
+        batch["matches"] = torch.from_numpy(np.stack([np.isin(o, e.matches) for o, e in truths]))
+        batch["referents"] = torch.from_numpy(np.stack([np.isin(o, e.referents) for o, e in truths]))
+        most = max(len(e.referents) for _, e in truths)
+        point = np.zeros((len(truths), most, self.grid ** 2), np.float32)
+        for k, (owner, example) in enumerate(truths):
+            for n, index in enumerate(example.referents):
+                point[k, n] = (owner == index) / max((owner == index).sum(), 1)
+        boxes = np.zeros((len(truths), most, 4), np.float32)
+        for k, (_, example) in enumerate(truths):
+            boxes[k, :len(example.boxes)] = [(b.x1, b.y1, b.x2, b.y2) for b in example.boxes]
+        batch["boxes"] = torch.from_numpy(boxes)
+        batch["point"] = torch.from_numpy(point)
+        # An object may own no patch, when another one's centre lies on the same; it cannot be looked at.
+        batch["look"] = batch["point"].sum(1) / batch["point"].sum((1, 2)).clamp_min(1.0)[:, None]
+        batch["ambiguous"] = torch.tensor([e.ambiguous for _, e in truths])
+        return batch
+
+    def _one(self, scene: Scene, rng: np.random.Generator, tries: int = 6) -> Example | None:
+        shares = np.array([share for share, _ in self.mixture])
+        for _ in range(tries):
+            sampler = self.mixture[int(rng.choice(len(shares), p=shares / shares.sum()))][1]
+            if (found := sampler(scene, rng)) is not None:
+                return found
+        return None
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """Layers (0-based) that carry the auxiliary losses, and the losses' weights."""
+
+    match_layers: tuple[int, int] = (1, 3)
+    look_layer: int = 3
+    point_layer: int = 4
+    heads: int = 3
+    match: float = 4.0
+    look: float = 0.15
+    point: float = 0.3
+    corners: float = 0.5
+    dense: float = 0.5
+    text: float = 0.5
+    sigma: float = 12.0
+
+
+class Taught(nn.Module):
+    """A PaliGemma with the heads of the auxiliary losses."""
+
+    def __init__(self, model: nn.Module, emphasis: Emphasis, *, base: bool = True):
+        super().__init__()
+        self.model, self.emphasis = model, emphasis
+        width = model.config.get_text_config().hidden_size
+        self.match = nn.ModuleList(nn.Linear(width, 1) for _ in (emphasis.match_layers if base else ()))
+        self.dense = DenseHead(model.config.vision_config.hidden_size) if base else None
+        self.corners = nn.Linear(width, 4 * width) if base else None
+        self.register_buffer("smooth", smooth_locations(emphasis.sigma), persistent=False)
+
+
+def corner_loss(taught: Taught, hidden: Tensor, batch: dict[str, Tensor], first_location: int) -> Tensor:
+    """Cross-entropy of the four locations that patches of the referents name. hidden float[B, T, d]."""
+    sequence, instance, patch = torch.nonzero(batch["point"] > 0, as_tuple=True)
+    named = taught.corners(F.rms_norm(hidden[sequence, patch], hidden.shape[-1:])).unflatten(-1, (4, -1))  # (n, 4, d)
+    table = taught.model.get_input_embeddings().weight[first_location:first_location + LOCATIONS]
+    boxes = batch["boxes"][sequence, instance][:, [1, 0, 3, 2]]  # y1 x1 y2 x2, as the tokens are ordered
+    target = taught.smooth[(boxes * (LOCATIONS - 1)).round().long().clamp(0, LOCATIONS - 1)]
+    return -(target * (named @ table.T).log_softmax(-1)).sum(-1).mean()
+
+
+def grounded_losses(first_location: int) -> Callable[[Taught, dict, int], Losses]:
+    """The loss function of the base recipe, for `loop.fit`."""
+
+    def losses(taught: Taught, batch: dict[str, Tensor], step: int) -> Losses:
+        e = taught.emphasis
+        out = run(taught.model, batch, (e.look_layer, e.point_layer), tower_grad=True)
+        said = taught.dense(out.seen)
+        location, text = suffix_losses(taught.model, out.hidden[-1], batch["labels"], first_location, taught.smooth)
+        terms = {"location": location, "text": text, **auxiliary_losses(taught, out, batch),
+                 "corners": corner_loss(taught, out.hidden[e.match_layers[1] + 1], batch, first_location)}
+        weights = {"text": e.text, "corners": e.corners, "match0": e.match / 2, "match1": e.match, "look": e.look, "point": e.point}
+        total = sum(weights.get(k, 1.0) * v for k, v in terms.items())
+        total = total + e.dense * sum(dense_terms(said, batch).values())
+        return {"loss": total, **{k: v.detach() for k, v in terms.items()},
+                "pointing": pointing_accuracy(taught, out, batch), **dense_accuracy(said, batch)}
+
+    return losses
+
+
+def auxiliary_losses(taught: Taught, out, batch: dict[str, Tensor]) -> Losses:
+    """match0 (attributes), match1 (what is meant), look and point, as the module's docstring describes them."""
+    e, patches = taught.emphasis, batch["look"].shape[1]
+    terms: Losses = {}
+    for k, (head, layer, key) in enumerate(zip(taught.match, e.match_layers, ("matches", "referents"))):
+        logits = head(out.hidden[layer + 1][:, :patches])[..., 0]
+        terms[f"match{k}"] = F.binary_cross_entropy_with_logits(logits, batch[key].to(logits.dtype))
+    words = batch["words"].to(out.hidden[-1].dtype)
+    look = out.probe.weights[e.look_layer][:, :e.heads, :, :patches]  # (B, h, T, N)
+    look = torch.einsum("bhtn,bt->bhn", look, words / words.sum(1, keepdim=True))
+    terms["look"] = map_loss(look.flatten(0, 1), batch["look"].repeat_interleave(e.heads, 0))
+    sequence, position = torch.nonzero(batch["instance"] >= 0, as_tuple=True)
+    point = out.probe.weights[e.point_layer][sequence, :e.heads, position, :patches]  # (n, h, N)
+    target = batch["point"][sequence, batch["instance"][sequence, position]]
+    if len(sequence):
+        terms["point"] = map_loss(point.flatten(0, 1), target.repeat_interleave(e.heads, 0))
+    return terms
+
+
+@torch.no_grad()
+def pointing_accuracy(taught: Taught, out, batch: dict[str, Tensor]) -> Tensor:
+    """Share of predicted corners whose attention peaks on the right object."""
+    sequence, position = torch.nonzero(batch["instance"] >= 0, as_tuple=True)
+    if not len(sequence):
+        return torch.tensor(0.0)
+    e, patches = taught.emphasis, batch["look"].shape[1]
+    peak = out.probe.weights[e.point_layer][sequence, :e.heads, position, :patches].mean(1).argmax(-1)
+    target = batch["point"][sequence, batch["instance"][sequence, position]]
+    return (target.gather(1, peak[:, None]) > 0).float().mean()

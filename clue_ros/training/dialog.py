@@ -1,0 +1,127 @@
+"""The two adapter recipes, on any base: *ivg* (when to ask and what, what answers mean) and *ambiguity* (the detector).
+
+Facts of the paper kept: LoRA of rank 16, alpha 32, dropout 0.05 on q, k, v, o and the MLP of the decoder; the detector is
+trained with binary cross-entropy together with the LoRA, at a far smaller rate for the LoRA. Our choices: the detector
+continues the dialog's own adapter, and the dialog's loss stays in the sum, so that one adapter and one prefill serve the
+question, the box and the detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clue_ros.data import examples
+from clue_ros.detector.network import Detector
+from clue_ros.training.base import Emphasis, Sampler, Taught, auxiliary_losses
+from clue_ros.training.forward import Forward, run, suffix_losses
+from clue_ros.training.loop import Losses
+
+DIALOG_MIXTURE: tuple[tuple[float, Sampler], ...] = (
+    (0.40, examples.clear), (0.35, examples.ambiguous), (0.25, examples.answered))
+TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+def with_adapter(model: nn.Module, rank: int = 16, alpha: int = 32, dropout: float = 0.05) -> PeftModel:
+    """The base, frozen, with a fresh LoRA on its decoder; freshly added it changes nothing."""
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=TARGETS))
+
+
+def continue_adapter(model: nn.Module, folder) -> PeftModel:
+    """The base with a saved LoRA, ready to train on."""
+    return PeftModel.from_pretrained(model, folder, is_trainable=True)
+
+
+@dataclass(frozen=True)
+class DetectorEmphasis:
+    """Weights of the detector's losses beside the dialog's own."""
+
+    ambiguous: float = 1.0
+    cells: float = 1.0
+    sides: float = 5.0
+    dialog: float = 1.0
+
+
+class Dialogue(Taught):
+    """An adapted PaliGemma, with a detector when that is trained too."""
+
+    @property
+    def peft(self) -> PeftModel:
+        """The wrapper that saves the adapter."""
+        return self.peft_of()
+
+    def __init__(self, peft: PeftModel, emphasis: Emphasis, detector: Detector | None = None):
+        super().__init__(peft.get_base_model(), emphasis, base=False)
+        self.peft_of, self.detector = (lambda: peft), detector  # not registered twice: its weights are model's
+
+
+def dialog_losses(first_location: int) -> Callable[[Dialogue, dict, int], Losses]:
+    """The loss of the ivg recipe: the suffix, and attention on what is meant."""
+
+    def losses(dialogue: Dialogue, batch: dict[str, Tensor], step: int) -> Losses:
+        e = dialogue.emphasis
+        out = run(dialogue.model, batch, (e.look_layer, e.point_layer))
+        terms = _dialog_terms(dialogue, out, batch, first_location)
+        return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}}
+
+    return losses
+
+
+def _dialog_terms(dialogue: Dialogue, out: Forward, batch: dict[str, Tensor], first_location: int) -> Losses:
+    e = dialogue.emphasis
+    location, text = suffix_losses(dialogue.model, out.hidden[-1], batch["labels"], first_location, dialogue.smooth)
+    auxiliary = auxiliary_losses(dialogue, out, batch)
+    return {"location": location, "text": e.text * text, "look": e.look * auxiliary["look"],
+            "point": e.point * auxiliary.get("point", torch.zeros(()))}
+
+
+def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable[[Dialogue, dict, int], Losses]:
+    """The loss of the ambiguity recipe: verdict, candidate cells and their boxes, and the dialog's own loss."""
+
+    def losses(dialogue: Dialogue, batch: dict[str, Tensor], step: int) -> Losses:
+        e, settings = dialogue.emphasis, dialogue.detector.settings
+        out = run(dialogue.model, batch, tuple({*settings.layers, e.look_layer, e.point_layer}))
+        maps = batch_maps(out, batch, settings.layers)
+        reading = dialogue.detector(maps)
+        cells = batch["referents"].view_as(reading.cells)
+        terms = {
+            "verdict": weights.ambiguous * F.binary_cross_entropy_with_logits(reading.ambiguous, batch["ambiguous"].float()),
+            "cells": weights.cells * F.binary_cross_entropy_with_logits(reading.cells, cells.float()),
+            "sides": weights.sides * sides_loss(reading.sides, batch),
+            "dialog": weights.dialog * sum(_dialog_terms(dialogue, out, batch, first_location).values())}
+        right = ((reading.ambiguous > 0) == batch["ambiguous"]).float().mean()
+        return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}, "right": right}
+
+    return losses
+
+
+def batch_maps(out: Forward, batch: dict[str, Tensor], layers: tuple[int, ...]) -> Tensor:
+    """What `vlm.paligemma.text_to_image` gives for one prompt, for a padded batch: float[B, layers x heads, G, G]."""
+    patches = batch["look"].shape[1]
+    grid = round(patches ** 0.5)
+    words = batch["words"].float()
+    words = words / words.sum(1, keepdim=True)
+    maps = []
+    for layer in layers:
+        shares = out.probe.weights[layer][..., :patches].float()
+        shares = shares / shares.sum(-1, keepdim=True).clamp_min(1e-12)
+        maps.append(torch.einsum("bhtn,bt->bhn", shares, words))
+    return torch.cat(maps, 1).unflatten(-1, (grid, grid))
+
+
+def sides_loss(sides: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Smooth L1 between predicted and true distances to the box of the object that owns the cell, on referents' cells."""
+    point, boxes = batch["point"], batch["boxes"]  # (B, n, N), (B, n, 4)
+    grid = sides.shape[-1]
+    centres = (torch.arange(grid, device=sides.device) + 0.5) / grid
+    y, x = (a.flatten() for a in torch.meshgrid(centres, centres, indexing="ij"))
+    target = torch.stack([x - boxes[..., 0, None], y - boxes[..., 1, None],
+                          boxes[..., 2, None] - x, boxes[..., 3, None] - y], 2)  # (B, n, 4, N)
+    mine = (point > 0)[:, :, None].expand_as(target)
+    predicted = sides.flatten(2)[:, None].expand_as(target)
+    return F.smooth_l1_loss(predicted[mine], target[mine], beta=0.02)

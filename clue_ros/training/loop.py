@@ -1,0 +1,141 @@
+"""The one training loop of all recipes: Accelerate, AdamW, warm-up and cosine decay, checkpoints, exact resume.
+
+A batch is a pure function of (seed, step), so a run that is stopped and resumed sees the same batches as one that is
+not, and reaches the same loss.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+logging.getLogger("accelerate.checkpointing").setLevel(logging.ERROR)  # tied weights are meant to be shared
+logging.getLogger("accelerate.accelerator").setLevel(logging.ERROR)
+Losses = dict[str, Tensor]  # "loss" is minimised; the others are logged
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast to train. seed: of the batches and of dropout."""
+
+    steps: int
+    learning_rate: float
+    weight_decay: float = 1e-4
+    warmup: int = 100
+    clip: float = 1.0
+    seed: int = 0
+    save_every: int = 250
+    log_every: int = 25
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.learning_rate <= 0:
+            raise ValueError(f"steps must be >= 1 and learning_rate > 0, got {self.steps}, {self.learning_rate}")
+
+
+class _Steps(Dataset):
+    """Batch number `step`, ready to be made in a loader's worker."""
+
+    def __init__(self, make_batch: Callable[[int], object], start: int, steps: int):
+        self.make_batch, self.start, self.steps = make_batch, start, steps
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __getitem__(self, index: int) -> object:
+        return self.make_batch(self.start + index)
+
+
+def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callable[[nn.Module, object, int], Losses],
+        config: LoopConfig, folder: str | Path, *, groups: Iterable[dict] | None = None, name: str = "training",
+        stop_after: int | None = None) -> dict[str, float]:
+    """Train `model` in place; returns the last logged means.
+
+    make_batch(step) gives a batch (any tree of tensors); losses_of(model, batch, step) gives its losses.
+    groups: AdamW parameter groups (default: every trainable parameter). A checkpoint in `folder` is resumed.
+    stop_after: leave after that step as if interrupted. FloatingPointError names the loss and step that became NaN.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    set_seed(config.seed)
+    accelerator = Accelerator()
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(groups or trainable, lr=config.learning_rate, weight_decay=config.weight_decay,
+                                  betas=(0.9, 0.98))
+    schedule = get_cosine_schedule_with_warmup(optimiser, config.warmup, config.steps)
+    model, optimiser, schedule = accelerator.prepare(model, optimiser, schedule)
+    start = _resume(accelerator, folder)
+    loader = DataLoader(_Steps(make_batch, start, config.steps), batch_size=None, num_workers=config.workers,
+                        prefetch_factor=4 if config.workers else None)
+    model.train()
+    sums: dict[str, float] = {}
+    means: dict[str, float] = {}
+    began = time.monotonic()
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log, \
+            tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=2) as bar:
+        for step, batch in enumerate(loader, start):
+            losses = losses_of(model, _to(batch, accelerator.device), step)
+            accelerator.backward(losses["loss"])
+            accelerator.clip_grad_norm_(trainable, config.clip)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            for key, value in losses.items():
+                value = float(value)
+                if not math.isfinite(value):
+                    raise FloatingPointError(f"{key} became {value} at step {step} of {name}")
+                sums[key] = sums.get(key, 0.0) + value
+            done = step + 1
+            bar.update()
+            if done % config.log_every == 0 or done == config.steps:
+                count = (done - start - 1) % config.log_every + 1
+                means = {key: value / count for key, value in sums.items()}
+                sums = {}
+                bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()})
+                record = {"step": done, "seconds": round(time.monotonic() - began, 1), **means}
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+            last = done == config.steps or done == stop_after
+            if done % config.save_every == 0 or last:
+                _save(accelerator, folder, done)
+            if last:
+                break
+    return means
+
+
+def _to(batch, device: torch.device):
+    """The tensors of a dict on the device; everything else as it is."""
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
+def _save(accelerator: Accelerator, folder: Path, step: int) -> None:
+    """Replace the checkpoint; a stop in the middle leaves the older one."""
+    fresh, kept = folder / "checkpoint.new", folder / "checkpoint"
+    shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.save_state(str(fresh))
+    (fresh / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+    shutil.rmtree(kept, ignore_errors=True)
+    fresh.rename(kept)
+
+
+def _resume(accelerator: Accelerator, folder: Path) -> int:
+    """Load the checkpoint, if there is one; the number of steps already done."""
+    record = folder / "checkpoint" / "step.json"
+    if not record.is_file():
+        return 0
+    accelerator.load_state(str(folder / "checkpoint"))
+    return int(json.loads(record.read_text(encoding="utf-8"))["step"])

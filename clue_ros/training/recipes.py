@@ -1,0 +1,235 @@
+"""The recipes, end to end: data in, a folder of a model out. Every one resumes where it was stopped.
+
+    clue-tabletop write --out data/train --count 10000 --seed 1
+    clue-train base      --data data/train --out runs/base
+    clue-train ivg       --data data/train --base runs/base/model --out runs/ivg
+    clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
+                         --out runs/ambiguity
+    clue-train assemble  --base runs/base/model --adapter runs/ambiguity/adapter --detector runs/ambiguity/detector \\
+                         --out my-model
+
+Each takes `--config debug` to run in under a minute on a CPU. `--base google/paligemma2-3b-mix-448` (a folder, or an id
+with `--allow-download`) trains the adapters of the published model by the same code.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (AutoTokenizer, PaliGemmaForConditionalGeneration, PaliGemmaProcessor, PreTrainedTokenizerFast,
+                          SiglipImageProcessorPil, SiglipVisionModel)
+
+from clue_ros.data import examples
+from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.model_folder import save_detector
+from clue_ros.tabletop.scene import Scene
+from clue_ros.training.base import Emphasis, GroundedBatches, Taught, grounded_losses
+from clue_ros.training.dialog import (DIALOG_MIXTURE, DetectorEmphasis, Dialogue, ambiguity_losses, continue_adapter,
+                                      dialog_losses, with_adapter)
+from clue_ros.training.forward import fourier_locations_
+from clue_ros.training.loop import LoopConfig, fit
+from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
+from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_
+from clue_ros.vlm.paligemma import use_probed_attention
+from clue_ros.vlm.tokens import Grammar
+from clue_ros.vlm.vocabulary import train_tokenizer
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """The base recipe. vision: the tower's stage, batches of `vision_batch` images; decoder: batches of images x prompts.
+    fuse: compile parts of the decoder, which pays after some hundred steps."""
+
+    size: Size = Size()
+    vision: LoopConfig = LoopConfig(steps=3000, learning_rate=1e-3, weight_decay=0.02)
+    vision_batch: int = 16
+    decoder: LoopConfig = LoopConfig(steps=3000, learning_rate=1e-3, weight_decay=0.02, warmup=150)
+    images: int = 12
+    prompts: int = 3
+    emphasis: Emphasis = Emphasis()
+    fuse: bool = True
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's."""
+
+    loop: LoopConfig
+    images: int = 8
+    prompts: int = 4
+    detector_rate: float = 1e-3
+    layers: tuple[int, ...] = (3,)
+    emphasis: Emphasis = Emphasis(text=1.0)
+    detector: DetectorEmphasis = DetectorEmphasis()
+    head_mean: bool = False
+
+
+_TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
+             heads=4, key_value_heads=2, mlp=64)
+_SHORT = LoopConfig(steps=4, learning_rate=1e-3, warmup=1, save_every=2, log_every=1, workers=0)
+_LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
+# The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
+_PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
+
+CONFIGS: dict[str, dict[str, BaseConfig | AdapterConfig]] = {
+    "tabletop": {
+        "base": BaseConfig(),
+        "ivg": AdapterConfig(LoopConfig(steps=600, learning_rate=1e-3, warmup=50)),
+        "ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=1e-4, warmup=50)),
+    },
+    "debug": {
+        "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, 2, 2, _LOW, fuse=False),
+        "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
+        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
+    },
+    "paligemma2": {
+        "ivg": AdapterConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_PALIGEMMA2,
+                             layers=(14,)),
+        "ambiguity": AdapterConfig(LoopConfig(steps=3000, learning_rate=5e-6, warmup=200), 2, 2, 1e-4, (14,), _PALIGEMMA2),
+    },
+}
+
+
+def train_base(config: BaseConfig, data: Path, out: Path, *, seed: int = 0, stop_after: int | None = None) -> Path:
+    """Both stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
+    source = SceneImages(data)
+    tower, dense = _train_tower(config, source, out, seed)
+    tokenizer = _tokenizer(source, out, config.size)
+    torch.manual_seed(seed)
+    model = new_model(config.size, tokenizer)
+    use_probed_attention(model)
+    grammar = Grammar(tokenizer, (config.size.side // config.size.patch) ** 2)
+    fourier_locations_(model.get_input_embeddings(), grammar.first_location, seed)
+    load_tower(model.model.vision_tower, tower)
+    taught = Taught(model, config.emphasis)
+    taught.dense.load_state_dict(dense)
+    if config.fuse:
+        fuse_(model)
+    batches = GroundedBatches(source, grammar, config.size.side, config.size.side // config.size.patch, config.images,
+                              config.prompts, seed + 1)
+    loop = replace(config.decoder, seed=seed)
+    fit(taught, batches, grounded_losses(grammar.first_location), loop, out / "decoder", name="base", stop_after=stop_after)
+    save_base(model, tokenizer, out / "model")
+    return out / "model"
+
+
+def _train_tower(config: BaseConfig, source: SceneImages, out: Path, seed: int) -> tuple[dict, dict]:
+    """The first stage, unless its result is there; the weights of the tower and of its dense head."""
+    done = out / "tower.safetensors"
+    if not done.is_file():
+        size = config.size
+        torch.manual_seed(seed)
+        dense = DenseTower(SiglipVisionModel(vision_config(size)), size.vision_width)
+        sincos_positions_(dense.tower, size)
+        batches = DenseBatches(source, size.side, size.side // size.patch, config.vision_batch, seed)
+        whiten_patches_(dense.tower, torch.cat([batches(10 ** 6 + i)["pixel_values"] for i in range(80)]))
+        fit(dense, batches, dense_losses, replace(config.vision, seed=seed), out / "vision", name="vision")
+        save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, done)
+    weights = load_file(done)
+    part = lambda name: {k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)}  # noqa: E731
+    return part("tower."), part("head.")
+
+
+def load_tower(tower: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Weights of a SiglipVisionModel into a PaliGemma's tower; their names differ by a prefix only."""
+    bare = {k.split("vision_model.")[-1]: v for k, v in weights.items()}
+    tower.load_state_dict({name: bare[name.split("vision_model.")[-1]] for name in tower.state_dict()})
+
+
+def fuse_(model: nn.Module) -> None:
+    """Compile the decoder's norms and MLPs (their many small operations are half the time of a step on a CPU)."""
+    for name, module in model.model.language_model.named_modules():
+        if name.endswith("mlp") or "norm" in name:
+            module.compile(dynamic=True)
+
+
+def corpus(scenes: list[Scene], seed: int = 0):
+    """Sentences of the tabletop's whole language, for the tokenizer."""
+    rng = np.random.default_rng(seed)
+    for scene in scenes:
+        for sampler in (examples.clear, examples.ambiguous, examples.answered, examples.detect):
+            if (example := sampler(scene, rng)) is None:
+                continue
+            yield from (example.prompt.instruction, " " + example.label, example.question or "")
+            for turn in example.prompt.turns:
+                yield from (" assistant:", " " + turn.question, " user:", " " + turn.answer)
+    yield from [" ; \n"] * 50
+
+
+def _tokenizer(source: SceneImages, out: Path, size: Size) -> PreTrainedTokenizerFast:
+    """The tokenizer of this run; trained once, then read."""
+    folder = out / "tokenizer"
+    if not folder.is_dir():
+        train_tokenizer(corpus(source.scenes[:3000])).save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def save_base(model: PaliGemmaForConditionalGeneration, tokenizer, folder: Path) -> None:
+    """base/: weights, configuration, tokenizer and processor, as `from_pretrained` expects them."""
+    vision = model.config.vision_config
+    side, tokens = vision.image_size, (vision.image_size // vision.patch_size) ** 2
+    images = SiglipImageProcessorPil(size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    images.image_seq_length = tokens
+    PaliGemmaProcessor(images, tokenizer).save_pretrained(folder)
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)  # half the size; the adapters are trained on this
+
+
+def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGemmaForConditionalGeneration, Grammar]:
+    """A base to adapt: a folder or a Hugging Face id, in float32 on the CPU and bfloat16 on a GPU."""
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    model = PaliGemmaForConditionalGeneration.from_pretrained(base, dtype=dtype, local_files_only=not allow_download)
+    use_probed_attention(model)
+    vision = model.config.vision_config
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=not allow_download)
+    return model, Grammar(tokenizer, (vision.image_size // vision.patch_size) ** 2)
+
+
+def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, data: Path, seed: int) -> GroundedBatches:
+    vision = model.config.vision_config
+    return GroundedBatches(SceneImages(data), grammar, vision.image_size, vision.image_size // vision.patch_size,
+                           config.images, config.prompts, seed, DIALOG_MIXTURE)
+
+
+def train_ivg(config: AdapterConfig, data: Path, base: str | Path, out: Path, *, seed: int = 0,
+              allow_download: bool = False, stop_after: int | None = None) -> Path:
+    """LoRA dialog training; returns `out/adapter`."""
+    model, grammar = read_base(base, allow_download=allow_download)
+    batches = _batches(config, model, grammar, data, seed + 2)
+    dialogue = Dialogue(with_adapter(model), config.emphasis)
+    fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
+        stop_after=stop_after)
+    dialogue.peft.save_pretrained(out / "adapter")
+    return out / "adapter"
+
+
+def train_ambiguity(config: AdapterConfig, data: Path, base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
+                    allow_download: bool = False, stop_after: int | None = None) -> Path:
+    """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
+    model, grammar = read_base(base, allow_download=allow_download)
+    batches = _batches(config, model, grammar, data, seed + 3)
+    channels = len(config.layers) * model.config.get_text_config().num_attention_heads
+    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean)
+    torch.manual_seed(seed)
+    dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings))
+    groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},
+              {"params": list(dialogue.detector.parameters()), "lr": config.detector_rate}]
+    fit(dialogue, batches, ambiguity_losses(grammar.first_location, config.detector), replace(config.loop, seed=seed), out,
+        groups=groups, name="ambiguity", stop_after=stop_after)
+    dialogue.peft.save_pretrained(out / "adapter")
+    save_detector(dialogue.detector, out / "detector")
+    return out
+
+
+def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
+    """A model folder of its three parts."""
+    for source, name in ((base, "base"), (adapter, "adapter"), (detector, "detector")):
+        shutil.copytree(source, out / name, dirs_exist_ok=True)
+    return out

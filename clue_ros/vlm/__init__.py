@@ -1,0 +1,1 @@
+"""PaliGemma: preprocessing, tokens, loading, prefill with captured attention, decoding."""

@@ -1,0 +1,176 @@
+"""One PaliGemma, loaded once: encode a frame, prefill a prompt, then ask or locate from the same key/value cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase
+
+from clue_ros.types import Frame, Grounding, Prompt, Question
+from clue_ros.vlm import attention
+from clue_ros.vlm.attention import Probe
+from clue_ros.vlm.preprocess import to_pixel_values
+from clue_ros.vlm.tokens import LOCATIONS, Grammar, locations_to_box
+
+MAX_QUESTION = 48  # tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Prefill:
+    """The prefix, understood: everything that is decided afterwards starts here.
+
+    maps: float32[layers x heads, G, G], attention of the words to the image, each map summing to 1. cache: keys and
+    values of the prefix. logits: float32[vocabulary], the decoder's own preference for the first suffix token.
+    hidden: float32[d], last hidden state of the newline that closes the prefix.
+    """
+
+    maps: np.ndarray
+    cache: DynamicCache
+    length: int
+    logits: Tensor
+    hidden: Tensor
+
+    def branch(self) -> DynamicCache:
+        """The cache with nothing but the prefix in it: what an earlier branch decoded is cut off."""
+        self.cache.crop(self.length - self.cache.get_seq_length())  # minus the number of tokens to drop
+        return self.cache
+
+
+def text_to_image(weights: Tensor, image_tokens: int) -> Tensor:
+    """Attention of chosen query rows to the image, one map a head.
+
+    weights float[heads, rows, keys], keys starting with the image tokens. The rows' shares of the image are averaged;
+    each row is L1-normalised over the image first, so that a row that looks elsewhere counts as much. Returns
+    float32[heads, image_tokens], rows summing to 1.
+    """
+    maps = weights[..., :image_tokens].float()
+    maps = maps / maps.sum(-1, keepdim=True).clamp_min(1e-12)
+    return maps.mean(-2)
+
+
+class Vlm:
+    """A PaliGemma (1 or 2), with or without a LoRA adapter, in evaluation mode on one device."""
+
+    def __init__(self, model: PaliGemmaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase):
+        use_probed_attention(model)
+        self.model = model.eval()
+        vision = model.config.vision_config
+        self.side, self.grid = vision.image_size, vision.image_size // vision.patch_size
+        self.grammar = Grammar(tokenizer, self.grid ** 2)
+        self._features: tuple[object, Tensor] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @torch.inference_mode()
+    def encode(self, frame: Frame) -> Tensor:
+        """Image features in the decoder's space, float[1, N, d]; computed once for every frame key."""
+        key = frame if frame.key is None else frame.key
+        if self._features is not None and self._features[0] == key:
+            return self._features[1]
+        pixels = torch.from_numpy(to_pixel_values(frame.rgb, self.side))[None]
+        features = self.model.get_image_features(pixels.to(self.device, self.model.dtype)).pooler_output
+        self._features = (key, features)
+        return features
+
+    @torch.inference_mode()
+    def prefill(self, features: Tensor, prompt: Prompt, layers: tuple[int, ...]) -> Prefill:
+        """Read image and prompt once. layers: whose attention maps the detector wants, 0-based."""
+        encoded = self.grammar.prefix(prompt)
+        ids = torch.tensor(encoded.ids[self.grammar.image_tokens:], device=self.device)
+        embeddings = torch.cat([features, self._embed(ids[None])], 1)
+        rows = torch.tensor(np.flatnonzero(encoded.words), device=self.device)
+        probe = Probe(tuple(layers), rows)
+        cache = DynamicCache()
+        hidden = self._decoder(embeddings, cache, start=0, probe=probe)[0, -1]
+        maps = torch.cat([text_to_image(probe.weights[layer][0], self.grammar.image_tokens) for layer in layers])
+        maps = maps.cpu().numpy().reshape(-1, self.grid, self.grid)
+        return Prefill(maps, cache, embeddings.shape[1], self._logits(hidden), hidden.float())
+
+    @torch.inference_mode()
+    def question(self, prefill: Prefill) -> Question:
+        """Greedy decoding after the condition token; only plain text can come out."""
+        cache, token, spoken = prefill.branch(), self.grammar.clarify, []
+        for step in range(MAX_QUESTION):
+            logits = self._step(token, cache, prefill.length + step)
+            self._only_text(logits)
+            token = int(logits.argmax())
+            if token == self.grammar.eos:
+                break
+            spoken.append(token)
+        return Question(self.grammar.text(spoken))
+
+    @torch.inference_mode()
+    def locate(self, prefill: Prefill, size: tuple[int, int]) -> Grounding:
+        """Four location tokens, the best of those that make a box: y2 below y1, x2 right of x1. size: (width, height)."""
+        cache, first = prefill.branch(), self.grammar.first_location
+        logits, numbers, confidence = prefill.logits, [], 0.0
+        for corner in range(4):
+            lowest = numbers[corner - 2] + 1 if corner >= 2 else 0
+            highest = LOCATIONS if corner >= 2 else LOCATIONS - 1
+            logp = logits[first:first + LOCATIONS].log_softmax(-1)
+            number = lowest + int(logp[lowest:highest].argmax())
+            confidence += interval_probability(logp, number)
+            numbers.append(number)
+            if corner < 3:
+                logits = self._step(first + number, cache, prefill.length + corner)
+        label = self._label(cache, first + numbers[-1], prefill.length + 3)
+        return Grounding(locations_to_box(tuple(numbers), size), confidence / 4, label)
+
+    def _label(self, cache: DynamicCache, token: int, position: int, most: int = 8) -> str:
+        """The words after a box, up to the end or the next instance."""
+        words: list[int] = []
+        for step in range(most):
+            logits = self._step(token, cache, position + step)
+            self._only_text(logits)
+            token = int(logits.argmax())
+            if token == self.grammar.eos or ";" in self.grammar.text([token]):
+                break
+            words.append(token)
+        return self.grammar.text(words)
+
+    def _only_text(self, logits: Tensor) -> None:
+        """Forbid, in place, every token that is no plain text, except the end."""
+        g = self.grammar
+        logits[g.first_location:g.first_location + LOCATIONS] = -torch.inf
+        logits[[g.image, g.bos, g.pad, g.clarify]] = -torch.inf
+
+    # -- the decoder ---------------------------------------------------------------------------------------------
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return self.model.get_input_embeddings()(ids)
+
+    def _decoder(self, embeddings: Tensor, cache: DynamicCache, start: int, probe: Probe | None = None) -> Tensor:
+        """Hidden states of new tokens that may all look at each other and at the cache, float[1, T, d]."""
+        count = embeddings.shape[1]
+        positions = torch.arange(start + 1, start + count + 1, device=self.device)[None]  # PaliGemma counts from 1
+        free = torch.zeros((1, 1, count, start + count), dtype=embeddings.dtype, device=self.device)
+        return self.model.model.language_model(
+            inputs_embeds=embeddings, position_ids=positions, past_key_values=cache, use_cache=True, probe=probe,
+            attention_mask={"full_attention": free, "sliding_attention": free}).last_hidden_state
+
+    def _step(self, token: int, cache: DynamicCache, position: int) -> Tensor:
+        """Logits after one more suffix token."""
+        embedding = self._embed(torch.tensor([[token]], device=self.device))
+        return self._logits(self._decoder(embedding, cache, position)[0, -1])
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """float32[vocabulary], soft-capped where the model says so."""
+        logits = self.model.lm_head(hidden).float()
+        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+def interval_probability(logp: Tensor, number: int, half: int = 20) -> float:
+    """Probability mass within +-2 % of the image around a location: a neighbouring token is no other object."""
+    return float(logp[max(number - half, 0):number + half + 1].exp().sum())
+
+
+def use_probed_attention(model: PaliGemmaForConditionalGeneration) -> None:
+    """The text model's attention becomes ours; the vision tower keeps transformers' fastest."""
+    model.model.language_model.config._attn_implementation = attention.NAME

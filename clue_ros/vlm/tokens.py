@@ -1,0 +1,130 @@
+"""The prompt grammar, the condition token, and location tokens: each encoding beside its inverse.
+
+Format of PaliGemma 2 (arXiv 2412.03555, big_vision): `<image>` x N, `<bos>`, prompt, newline; then the suffix and
+`<eos>`. Prefix tokens attend to each other in both directions, suffix tokens only to what came before. A box is four
+location tokens y1 x1 y2 x2, each round(fraction of the side x 1023).
+
+The first suffix token is the *condition*: `<clarify>` opens a question, a location token opens a box. What people type
+is always plain text: `<loc0001>` in an instruction is nine characters, never a location.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from clue_ros.types import Box, InputError, Prompt
+
+LOCATIONS = 1024
+MAX_TEXT = 1000  # characters of one instruction or answer
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
+
+
+def clean_text(text: str, what: str = "instruction") -> str:
+    """Control and direction marks become spaces, runs of blanks one. InputError when nothing or far too much is left."""
+    if len(text) > MAX_TEXT:
+        raise InputError(f"the {what} has {len(text)} characters, at most {MAX_TEXT} are read: say it in a sentence")
+    cleaned = " ".join(_UNUSABLE.sub(" ", text).split())
+    if not cleaned:
+        raise InputError(f"the {what} is empty: say which object is meant, for example \"pick up the red mug\"")
+    return cleaned
+
+
+def box_to_locations(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Source pixels to location numbers (y1, x1, y2, x2), 0..1023; clipped to the image of (width, height)."""
+    width, height = size
+    number = lambda value, side: min(max(round(value / side * (LOCATIONS - 1)), 0), LOCATIONS - 1)  # noqa: E731
+    return number(box.y1, height), number(box.x1, width), number(box.y2, height), number(box.x2, width)
+
+
+def locations_to_box(locations: tuple[int, int, int, int], size: tuple[int, int]) -> Box | None:
+    """Inverse of `box_to_locations` within half a location step; None when the corners are not in order."""
+    width, height = size
+    y1, x1, y2, x2 = (value / (LOCATIONS - 1) for value in locations)
+    return Box(x1 * width, y1 * height, x2 * width, y2 * height) if x1 < x2 and y1 < y2 else None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Prefix tokens, and which of them are the person's and the robot's own words (the detector's queries).
+
+    ids: image placeholders, bos, text, newline. words: for every id, whether it is a word of instruction or dialog.
+    """
+
+    ids: tuple[int, ...]
+    words: tuple[bool, ...]
+
+
+class Grammar:
+    """Writes prompts and reads suffixes in the vocabulary of one PaliGemma tokenizer."""
+
+    def __init__(self, tokenizer, image_tokens: int):
+        self.tokenizer, self.image_tokens = tokenizer, image_tokens
+        self.image = self._token("<image>")
+        self.bos, self.eos, self.pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+        self.first_location = self._token("<loc0000>")
+        if self._token(f"<loc{LOCATIONS - 1:04d}>") != self.first_location + LOCATIONS - 1:
+            raise InputError("the tokenizer's location tokens are not consecutive: it is no PaliGemma tokenizer")
+        self.clarify = self._condition()
+        self.newline = self.plain("\n")
+        self.assistant, self.user = self.plain(" assistant:"), self.plain(" user:")
+
+    def _token(self, text: str) -> int:
+        number = self.tokenizer.convert_tokens_to_ids(text)
+        if number is None or number == self.tokenizer.unk_token_id:
+            raise InputError(f"the tokenizer has no token {text}: it is no PaliGemma tokenizer")
+        return number
+
+    def _condition(self) -> int:
+        """`<clarify>` where the vocabulary has it (models trained here), else the plain word, one token in Gemma's."""
+        if "<clarify>" in self.tokenizer.get_vocab():
+            return self._token("<clarify>")
+        word = self.tokenizer.encode("clarify", add_special_tokens=False)
+        if len(word) != 1:
+            raise InputError("the tokenizer has neither a token <clarify> nor the word clarify as one token")
+        return word[0]
+
+    @cached_property
+    def _reserved(self) -> re.Pattern[str]:
+        names = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
+        return re.compile("|".join(re.escape(name) for name in names if name.strip()))
+
+    def plain(self, text: str) -> tuple[int, ...]:
+        """Token ids of text as text: a special token's name inside it is cut in two, so that it is spelled out."""
+        ids: list[int] = []
+        start = 0
+        for found in self._reserved.finditer(text):
+            middle = found.start() + max(1, len(found.group()) // 2)
+            ids += self.tokenizer.encode(text[start:middle], add_special_tokens=False)
+            start = middle
+        ids += self.tokenizer.encode(text[start:], add_special_tokens=False)
+        return tuple(ids)
+
+    def prefix(self, prompt: Prompt) -> Encoded:
+        """`<image>`..., `<bos>`, "instruction assistant: question user: answer ...", newline. Texts must be clean."""
+        parts = [((self.image,) * self.image_tokens + (self.bos,), False), (self.plain(prompt.instruction), True)]
+        for turn in prompt.turns:
+            parts += [(self.assistant, False), (self.plain(" " + turn.question), True),
+                      (self.user, False), (self.plain(" " + turn.answer), True)]
+        parts.append((self.newline, False))
+        return Encoded(tuple(i for ids, _ in parts for i in ids), tuple(w for ids, w in parts for _ in ids))
+
+    def location_ids(self, box: Box, size: tuple[int, int]) -> tuple[int, ...]:
+        """Four token ids of a box in source pixels."""
+        return tuple(self.first_location + n for n in box_to_locations(box, size))
+
+    def boxes_suffix(self, boxes: list[Box], size: tuple[int, int], label: str) -> tuple[int, ...]:
+        """`<loc> x 4 label ; <loc> x 4 label` and eos: what `detect label` answers."""
+        ids: tuple[int, ...] = ()
+        for k, box in enumerate(boxes):
+            ids += (self.plain(" ; ") if k else ()) + self.location_ids(box, size) + self.plain(" " + label)
+        return ids + (self.eos,)
+
+    def question_suffix(self, question: str) -> tuple[int, ...]:
+        """The condition token, the question and eos."""
+        return (self.clarify, *self.plain(question), self.eos)
+
+    def text(self, ids: list[int]) -> str:
+        """Plain text of generated tokens; special ones are left out."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()

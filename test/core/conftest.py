@@ -1,0 +1,61 @@
+"""A tiny PaliGemma-2 with random weights of the true architecture, and frames to show it."""
+
+import numpy as np
+import pytest
+import torch
+
+from clue_ros.data import examples
+from clue_ros.training.recipes import _TINY, corpus
+from clue_ros.vlm.build import new_model
+from clue_ros.vlm.vocabulary import train_tokenizer
+from tabletop_scenes import scene_of
+
+
+@pytest.fixture(scope="session")
+def two_mugs():
+    return scene_of(("large", "red", "mug", 0.2, 0.5), ("large", "blue", "mug", 0.8, 0.5), ("large", "red", "ball", 0.5, 0.2))
+
+
+class Tiny:
+    """tiny() makes a model, the same one every time."""
+
+    def __init__(self, scenes):
+        self.tokenizer = train_tokenizer(corpus(scenes))
+
+    def __call__(self, softcap: float | None = None):
+        torch.manual_seed(0)
+        model = new_model(_TINY, self.tokenizer)
+        for layer in model.model.language_model.layers:
+            layer.self_attn.attn_logit_softcapping = softcap
+        with torch.no_grad():  # spread out, so that attention and argmax are far from uniform
+            for name, weight in model.named_parameters():
+                if weight.ndim == 2:
+                    weight.mul_(3.0)
+        return model.eval()
+
+    @staticmethod
+    def lora_parameters(rank: int) -> int:
+        """Of rank `rank` on q, k, v, o, gate, up, down of every decoder layer."""
+        s = _TINY
+        kv = s.width // s.heads * s.key_value_heads
+        shapes = [(s.width, s.width), (s.width, kv), (s.width, kv), (s.width, s.width)] + [(s.width, s.mlp)] * 2 + [
+            (s.mlp, s.width)]
+        return s.layers * sum(rank * (a + b) for a, b in shapes)
+
+
+@pytest.fixture(scope="session")
+def tiny(two_mugs):
+    return Tiny([two_mugs] * 40)
+
+
+@pytest.fixture(scope="session")
+def frame():
+    from clue_ros.types import Frame
+    return Frame(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
+
+
+@pytest.fixture(scope="session")
+def some_examples(two_mugs):
+    rng = np.random.default_rng(0)
+    return [e for f in (examples.clear, examples.ambiguous, examples.answered, examples.detect)
+            for _ in range(5) if (e := f(two_mugs, rng))]

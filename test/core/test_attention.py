@@ -1,0 +1,114 @@
+"""The probe is transformers' own eager attention, and prefix and suffix see what PaliGemma lets them see."""
+
+import numpy as np
+import pytest
+import torch
+
+from clue_ros.training.dialog import with_adapter
+from clue_ros.types import Frame, Prompt
+from clue_ros.vlm.attention import Probe, attention_weights, prefix_mask
+from clue_ros.vlm.paligemma import Vlm, text_to_image
+
+
+def prefix_inputs(vlm: Vlm, frame: Frame, prompt: Prompt):
+    encoded = vlm.grammar.prefix(prompt)
+    ids = torch.tensor(encoded.ids)
+    pixels = torch.from_numpy(__import__("clue_ros.vlm.preprocess", fromlist=["x"]).to_pixel_values(frame.rgb, vlm.side))
+    return encoded, {"input_ids": ids[None], "pixel_values": pixels[None], "attention_mask": torch.ones_like(ids)[None],
+                     "token_type_ids": torch.zeros_like(ids)[None]}
+
+
+@pytest.mark.parametrize("softcap", [None, 50.0])
+def test_probe_equals_transformers_eager_attention(tiny, frame, softcap):
+    vlm = Vlm(tiny(softcap=softcap), tiny.tokenizer)
+    prompt = Prompt("pick up the red mug")
+    prefill = vlm.prefill(vlm.encode(frame), prompt, layers=(0, 2))
+    encoded, inputs = prefix_inputs(vlm, frame, prompt)
+    vlm.model.model.language_model.config._attn_implementation = "eager"
+    with torch.inference_mode():
+        eager = vlm.model(**inputs, output_attentions=True)
+    rows = np.flatnonzero(encoded.words)
+    want = torch.cat([text_to_image(eager.attentions[layer][0][:, rows], vlm.grammar.image_tokens) for layer in (0, 2)])
+    got = torch.from_numpy(prefill.maps).flatten(1)
+    assert torch.allclose(got, want, atol=1e-5)
+    assert torch.allclose(prefill.logits, eager.logits[0, -1], atol=1e-4)
+
+
+def test_one_prefill_serves_every_branch_in_any_order(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    prompt = Prompt("the mug")
+    fresh = lambda: vlm.prefill(vlm.encode(frame), prompt, (1,))  # noqa: E731
+    question, box = vlm.question(fresh()), vlm.locate(fresh(), frame.size)
+    shared = fresh()
+    assert vlm.locate(shared, frame.size) == box
+    assert vlm.question(shared) == question
+    assert vlm.locate(shared, frame.size) == box
+
+
+def test_cached_decoding_equals_one_uncached_pass(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    suffix = [vlm.grammar.clarify, vlm.grammar.first_location + 5, vlm.grammar.first_location + 9]
+    cache, cached = prefill.branch(), [prefill.logits]
+    with torch.inference_mode():
+        for step, token in enumerate(suffix):
+            cached.append(vlm._step(token, cache, prefill.length + step))
+    encoded, inputs = prefix_inputs(vlm, frame, Prompt("the mug"))
+    ids = torch.cat([inputs["input_ids"], torch.tensor([suffix])], 1)
+    inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids),
+               "token_type_ids": (torch.arange(ids.shape[1]) >= len(encoded.ids)).long()[None]}
+    with torch.inference_mode():
+        whole = vlm.model(**inputs).logits[0, -len(suffix) - 1:]
+    assert torch.allclose(torch.stack(cached), whole, atol=1e-4)
+
+
+def test_image_features_are_computed_once_for_a_frame_key(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    assert vlm.encode(frame) is vlm.encode(frame)
+    other = Frame(255 - frame.rgb)
+    assert not torch.equal(vlm.encode(other), vlm.encode(frame))
+
+
+def test_a_fresh_lora_changes_nothing(tiny, frame):
+    base = Vlm(tiny(), tiny.tokenizer).prefill
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    want = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    adapted = with_adapter(tiny())
+    trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert trainable == tiny.lora_parameters(rank=16)
+    vlm = Vlm(adapted.eval().merge_and_unload(), tiny.tokenizer)
+    got = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    assert torch.allclose(got.logits, want.logits, atol=1e-6) and np.allclose(got.maps, want.maps, atol=1e-6)
+    assert base is not None
+
+
+def test_boxes_are_always_boxes(tiny):
+    vlm, rng = Vlm(tiny(), tiny.tokenizer), np.random.default_rng(0)
+    for _ in range(20):
+        frame = Frame(rng.integers(0, 256, (48, 64, 3), np.uint8))
+        found = vlm.locate(vlm.prefill(vlm.encode(frame), Prompt("x"), (0,)), frame.size)
+        assert 0 <= found.box.x1 < found.box.x2 <= 64 and 0 <= found.box.y1 < found.box.y2 <= 48
+        assert 0 <= found.score <= 1
+
+
+def test_attention_weights_are_the_formula():
+    q, k = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)
+    scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * 0.5
+    want = torch.softmax(torch.tanh(scores / 50) * 50, -1)
+    assert torch.allclose(attention_weights(q, k, None, 0.5, 50.0), want, atol=1e-6)
+
+
+def test_prefix_mask_is_the_drawn_example():
+    drawn = ["111000", "111000", "111000", "111100", "111110", "111110"]
+    mask = prefix_mask(torch.tensor([3]), torch.tensor([5]), 6, torch.float32)[0, 0]
+    assert ["".join("1" if v == 0 else "0" for v in row) for row in mask] == drawn
+
+
+def test_a_probe_keeps_only_the_layers_asked_for(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    probe = Probe((1,))
+    embeddings = torch.randn(1, 6, 48)
+    from transformers import DynamicCache
+    with torch.inference_mode():
+        vlm._decoder(embeddings, DynamicCache(), 0, probe)
+    assert set(probe.weights) == {1} and torch.allclose(probe.weights[1].sum(-1), torch.ones(()), atol=1e-5)

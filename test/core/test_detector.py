@@ -1,0 +1,77 @@
+"""The detector reads maps, its boxes come from cells, its probability can be calibrated, its files are checked."""
+
+import numpy as np
+import pytest
+import torch
+
+from clue_ros.detector.calibration import calibrate
+from clue_ros.detector.network import Detector, DetectorSettings, boxes_from_cells
+from clue_ros.types import Box
+from clue_ros.vlm.paligemma import text_to_image
+
+SETTINGS = DetectorSettings(layers=(3,), channels=6, grid=10)
+
+
+def blobs(rng, count: int) -> np.ndarray:
+    """Six maps with the same `count` bright cells, far apart, each map summing to 1."""
+    maps = rng.random((6, 10, 10)).astype(np.float32) * 0.2
+    for cell in rng.choice([11, 17, 44, 71, 77], count, replace=False):
+        maps[:, cell // 10, cell % 10] += 5
+    return maps / maps.sum((1, 2), keepdims=True)
+
+
+def test_it_learns_to_tell_two_peaks_from_one():
+    torch.manual_seed(0)
+    rng, detector = np.random.default_rng(0), Detector(SETTINGS)
+    optimiser = torch.optim.AdamW(detector.parameters(), 3e-3)
+    for _ in range(120):
+        truth = rng.random(32) < 0.5
+        maps = torch.from_numpy(np.stack([blobs(rng, 1 + int(t)) for t in truth]))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(detector(maps).ambiguous, torch.from_numpy(truth).float())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    one = [detector.judge(blobs(rng, 1), (64, 48)).is_ambiguous for _ in range(50)]
+    two = [detector.judge(blobs(rng, 2), (64, 48)).is_ambiguous for _ in range(50)]
+    assert np.mean(two) > 0.9 and np.mean(one) < 0.1
+
+
+def test_maps_of_another_model_are_refused_with_both_shapes():
+    with pytest.raises(ValueError, match=r"\[6, 10, 10\].*\[4, 10, 10\]"):
+        Detector(SETTINGS).judge(np.zeros((4, 10, 10), np.float32), (64, 48))
+
+
+def test_head_mean_reads_one_map():
+    detector = Detector(DetectorSettings((3,), 6, 10, head_mean=True))
+    maps = torch.rand(2, 6, 10, 10)
+    shuffled = maps[:, torch.randperm(6)]
+    assert torch.allclose(detector(maps).ambiguous, detector(shuffled).ambiguous, atol=1e-5)
+
+
+def test_cells_and_sides_make_boxes_in_source_pixels():
+    heat, sides = np.zeros((10, 10), np.float32), np.full((4, 10, 10), 0.1, np.float32)
+    heat[2, 3], heat[2, 4], heat[7, 8] = 0.9, 0.5, 0.8  # the second is the same object as the first
+    found = boxes_from_cells(heat, sides, (200, 100), overlap=0.3)
+    assert [c.score for c in found] == pytest.approx([0.9, 0.8])
+    b = found[0].box
+    assert (b.x1, b.y1, b.x2, b.y2) == pytest.approx((50, 15, 90, 35))
+
+
+def test_boxes_end_at_the_image():
+    heat, sides = np.full((1, 1), 0.9, np.float32), np.full((4, 1, 1), 2.0, np.float32)
+    assert boxes_from_cells(heat, sides, (64, 48))[0].box == Box(0, 0, 64, 48)
+
+
+def test_calibration_makes_probabilities_true():
+    rng = np.random.default_rng(0)
+    logit = rng.normal(0, 2, 4000)
+    truth = rng.random(4000) < 1 / (1 + np.exp(-(0.5 * logit - 1)))
+    settings = calibrate(SETTINGS, 1 / (1 + np.exp(-logit)), truth)
+    assert settings.scale == pytest.approx(0.5, abs=0.07) and settings.shift == pytest.approx(-1, abs=0.12)
+    again = calibrate(settings, 1 / (1 + np.exp(-(settings.scale * logit + settings.shift))), truth)
+    assert again.scale == pytest.approx(settings.scale, rel=0.01)  # calibrating twice changes nothing
+
+
+def test_text_to_image_weighs_every_word_alike():
+    weights = torch.tensor([[[0.1, 0.0, 0.9], [0.0, 0.8, 0.2]]])  # one head, two words, two patches and a text key
+    assert torch.allclose(text_to_image(weights, 2), torch.tensor([[0.5, 0.5]]))

@@ -1,0 +1,69 @@
+"""The embedded model loads; a folder that cannot be used is refused in one sentence that names the file."""
+
+import json
+import shutil
+
+import pytest
+
+from clue_ros.model_folder import embedded, find, load, pick_device, pick_dtype
+from clue_ros.types import ModelError
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return shutil.copytree(embedded(), tmp_path / "model")
+
+
+def test_the_embedded_model_is_small_and_complete():
+    folder = embedded()
+    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) <= 24_000_000
+    assert (folder / "card.md").is_file()
+    load("tabletop", "cpu")
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(ModelError, match="no model folder /nowhere"):
+        find("/nowhere")
+
+
+@pytest.mark.parametrize("file", ["base/config.json", "detector/config.json", "detector/model.safetensors"])
+def test_a_missing_file_is_named(copy, file):
+    (copy / file).unlink()
+    with pytest.raises(ModelError, match=file.replace(".", r"\.")):
+        load(copy, "cpu")
+
+
+@pytest.mark.parametrize("file", ["base/model.safetensors", "adapter/adapter_model.safetensors", "detector/model.safetensors"])
+def test_a_truncated_file_is_refused(copy, file):
+    whole = (copy / file).read_bytes()
+    (copy / file).write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(ModelError, match=file.split("/")[0]):
+        load(copy, "cpu")
+
+
+def test_weights_missing_from_base_are_refused_not_guessed(copy):
+    (copy / "base/model.safetensors").unlink()
+    with pytest.raises(ModelError, match="base"):
+        load(copy, "cpu")
+
+
+def test_a_detector_of_another_width_is_refused(copy):
+    settings = json.loads((copy / "detector/config.json").read_text())
+    (copy / "detector/config.json").write_text(json.dumps(settings | {"channels": settings["channels"] + 1}))
+    with pytest.raises(ModelError, match="detector"):
+        load(copy, "cpu")
+
+
+def test_a_setting_nobody_knows_is_refused(copy):
+    settings = json.loads((copy / "detector/config.json").read_text())
+    (copy / "detector/config.json").write_text(json.dumps(settings | {"treshold": 0.5}))
+    with pytest.raises(ModelError, match="treshold"):
+        load(copy, "cpu")
+
+
+def test_devices_and_dtypes_are_checked_in_words():
+    assert pick_device("cpu").type == "cpu"
+    with pytest.raises(ModelError, match="gpu0"):
+        pick_device("gpu0")
+    with pytest.raises(ModelError, match="float8"):
+        pick_dtype("float8", pick_device("cpu"))

@@ -1,0 +1,144 @@
+"""Words mean what the scene says; questions split; the oracle tells the truth; labels follow the pixels."""
+
+import numpy as np
+import pytest
+from tabletop_scenes import scene_of
+
+from clue_ros.data import examples
+from clue_ros.tabletop import language, questions
+from clue_ros.tabletop.scene import Scene, from_json, to_json
+from clue_ros.types import Box
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    return scene_of(("large", "red", "block", 0.1, 0.2), ("small", "red", "block", 0.5, 0.25), ("large", "blue", "block", 0.9, 0.3),
+                    ("large", "red", "mug", 0.3, 0.8), ("large", "green", "ball", 0.7, 0.75))
+
+
+def test_position_words_are_graded(crowd):
+    blocks = (0, 1, 2)
+    assert language.by_position(crowd.objects, blocks, "leftmost") == (0,)
+    assert language.by_position(crowd.objects, blocks, "right") == (2,)
+    assert language.by_position(crowd.objects, blocks, "top") == (0, 1, 2)  # 0.20, 0.25, 0.30: all nearly as high
+
+
+def test_borderline_positions_have_no_meaning():
+    scene = scene_of(("large", "red", "mug", 0.1, 0.5), ("large", "red", "mug", 0.22, 0.5))  # 0.12 apart: left or not?
+    assert language.by_position(scene.objects, (0, 1), "left") is None
+
+
+def test_every_expression_is_true_of_what_it_means(crowd, rng):
+    kinds = set()
+    for _ in range(500):
+        found = language.sample(crowd.objects, rng)
+        shape, colour, size = found.attributes
+        kinds.add(found.kind)
+        assert found.referents and set(found.referents) <= set(found.matches)
+        for i in found.referents:
+            o = crowd.objects[i]
+            assert shape in (None, o.shape) and colour in (None, o.colour) and size in (None, o.size)
+        if found.kind != "relation":
+            assert language.meaning(crowd.objects, found) == found.referents
+    assert kinds == {"attribute", "position", "relation"}
+
+
+def test_asked_for_ambiguity_is_given(crowd, rng):
+    for _ in range(100):
+        assert len(language.sample(crowd.objects, rng, ambiguous=True).referents) > 1
+        assert len(language.sample(crowd.objects, rng, ambiguous=False).referents) == 1
+
+
+def test_removing_the_rival_makes_the_same_words_clear(two_mugs, rng):
+    twin = Scene(1, "", two_mugs.objects[:1] + two_mugs.objects[2:])
+    doubtful, clear = examples.counterfactual(two_mugs, twin, rng)
+    assert doubtful.prompt == clear.prompt and doubtful.ambiguous and not clear.ambiguous
+
+
+def test_mirroring_swaps_left_and_right(crowd):
+    assert language.by_position(crowd.mirrored().objects, (0, 1, 2), "leftmost") == (2,)
+    assert crowd.mirrored().mirrored().objects[0].box == pytest.approx(crowd.objects[0].box)
+
+
+def test_a_crop_keeps_boxes_on_their_pixels(crowd):
+    cut = crowd.window(0.0, 0.1, 1.0, 0.9)
+    x1, y1, x2, y2 = cut.objects[0].box
+    assert (x1, x2) == pytest.approx((0.05, 0.15)) and (y1, y2) == pytest.approx((0.05 / 0.8, 0.15 / 0.8))
+
+
+def test_scenes_survive_their_file(crowd):
+    assert from_json(to_json(crowd)) == crowd
+
+
+def test_the_best_question_names_what_differs(two_mugs):
+    text, split = questions.ask(two_mugs.objects, (0, 1))
+    assert text == "do you mean the red mug or the blue mug?"
+    assert split.worst == 1 and questions.parse(text) == ("colour", ("red", "blue"))
+    assert questions.is_true_difference(two_mugs.objects, (0, 1), text)
+
+
+@pytest.mark.parametrize("text", ["do you mean the green mug or the white mug?", "do you mean the red mug or the red mug?",
+                                  "do you mean the big mug or the small mug?", "which one?", "",
+                                  "do you mean the one at the top or the one at the bottom?"])
+def test_a_question_that_splits_nothing_is_not_true(two_mugs, text):
+    assert not questions.is_true_difference(two_mugs.objects, (0, 1), text)
+
+
+def test_every_question_asked_is_true_and_every_answer_selects_the_target(crowd, rng):
+    asked = 0
+    for _ in range(300):
+        example = examples.ambiguous(crowd, rng)
+        if example is None:
+            continue
+        asked += 1
+        assert questions.is_true_difference(crowd.objects, example.referents, example.question)
+        target = language.pick(rng, example.referents)
+        answer = questions.Oracle(crowd.objects, target, rng).answer(example.question, example.referents)
+        after, _ = examples.follow(crowd, example, answer, target)
+        assert target in after.referents and len(after.referents) < len(example.referents)
+    assert asked > 100
+
+
+def test_a_noisy_oracle_sometimes_lies(two_mugs, rng):
+    oracle = questions.Oracle(two_mugs.objects, 0, rng, noise=0.5)
+    replies = [oracle.answer("do you mean the red mug or the blue mug?", (0, 1)) for _ in range(200)]
+    assert 0.3 < np.mean(["blue" in r for r in replies]) < 0.7
+
+
+def test_the_oracle_describes_its_object_when_no_option_fits(two_mugs, rng):
+    reply = questions.Oracle(two_mugs.objects, 0, rng).answer("do you mean the green mug or the white mug?", (0, 1))
+    assert reply == "the big red mug"
+
+
+def test_detect_lists_every_object_from_left_to_right(two_mugs):
+    for seed in range(20):
+        example = examples.detect(two_mugs, np.random.default_rng(seed))
+        assert [b.x1 for b in example.boxes] == sorted(b.x1 for b in example.boxes)
+        assert all(isinstance(b, Box) for b in example.boxes)
+
+
+def test_rendered_boxes_hold_their_objects_pixels():
+    pytest.importorskip("mujoco")
+    from clue_ros.tabletop.render import Renderer, RenderingUnavailable
+    try:
+        renderer = Renderer()
+    except RenderingUnavailable as error:
+        pytest.skip(str(error))
+    rng, drawn = np.random.default_rng(3), None
+    while drawn is None:
+        poses = renderer.sample(rng)
+        drawn = renderer.draw(poses) if len(poses) > 1 else None
+    rgb, scene = drawn
+    assert rgb.shape == (192, 256, 3) and rgb.dtype == np.uint8 and len(scene.objects) == len(poses)
+    without, _ = renderer.draw(poses[1:])
+    changed = np.abs(rgb.astype(int) - without).max(-1) > 40  # the first object's pixels, and its shadow's
+    x1, y1, x2, y2 = (round(v * s) for v, s in zip(scene.objects[0].box, (256, 192, 256, 192)))
+    assert changed[y1:y2, x1:x2].mean() > 0.3
+    again, same = renderer.draw(poses)
+    assert np.array_equal(again, rgb) and same == scene
+    renderer.close()

@@ -1,0 +1,77 @@
+"""Location tokens, the prompt grammar, and text that must stay text."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clue_ros.model_folder import embedded
+from clue_ros.types import Box, InputError, Prompt, Turn
+from clue_ros.vlm.tokens import Grammar, box_to_locations, clean_text, locations_to_box
+
+
+@pytest.fixture(scope="module")
+def grammar():
+    from transformers import AutoTokenizer
+    return Grammar(AutoTokenizer.from_pretrained(embedded() / "base"), 100)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (250, 250), (1920, 1080), (31, 77)])
+@given(data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_a_box_survives_the_trip_to_locations_and_back(size, data):
+    width, height = size
+    x1, x2 = sorted(data.draw(st.tuples(st.floats(0, width), st.floats(0, width))))
+    y1, y2 = sorted(data.draw(st.tuples(st.floats(0, height), st.floats(0, height))))
+    back = locations_to_box(box_to_locations(Box(x1, y1, x2, y2), size), size)
+    step_x, step_y = width / 1023, height / 1023
+    if back is None:  # thinner than one location step
+        assert x2 - x1 <= step_x or y2 - y1 <= step_y
+        return
+    for got, want, step in zip((back.x1, back.x2, back.y1, back.y2), (x1, x2, y1, y2), (step_x,) * 2 + (step_y,) * 2):
+        assert abs(got - want) <= step / 2 + 1e-6
+
+
+def test_locations_are_y_first_and_number_1023_is_the_far_edge(grammar):
+    assert box_to_locations(Box(0, 50, 200, 100), (200, 100)) == (512, 0, 1023, 1023)
+    names = grammar.tokenizer.convert_ids_to_tokens(grammar.location_ids(Box(0, 50, 200, 100), (200, 100)))
+    assert names == ["<loc0512>", "<loc0000>", "<loc1023>", "<loc1023>"]
+
+
+def test_corners_out_of_order_are_no_box():
+    assert locations_to_box((500, 0, 400, 10), (100, 100)) is None
+    assert locations_to_box((0, 5, 10, 5), (100, 100)) is None
+
+
+@pytest.mark.parametrize("text", ["<loc0001>", "<image>", "<bos><eos><pad>", "<clarify>", "pick <loc0001><loc1023> up",
+                                  "<LOC0001>", "<<loc0001>>", "<loc<loc0001>0001>"])
+def test_what_people_type_never_becomes_a_special_token(grammar, text):
+    special = {grammar.image, grammar.bos, grammar.eos, grammar.pad, grammar.clarify,
+               *range(grammar.first_location, grammar.first_location + 1024)}
+    ids = grammar.prefix(Prompt(text, (Turn(text, text),))).ids[grammar.image_tokens + 1:]
+    assert not special & set(ids)
+    assert grammar.text(list(grammar.plain(text))) == text.lower()
+
+
+@given(text=st.text(max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_any_text_can_be_written_and_read_back(grammar, text):
+    assert grammar.tokenizer.decode(list(grammar.plain(text))) == text.lower() or "İ" in text or not text.isprintable()
+
+
+def test_the_prefix_is_images_bos_words_newline_and_marks_only_words(grammar):
+    encoded = grammar.prefix(Prompt("pick up the mug", (Turn("do you mean the red mug or the blue mug?", "red"),)))
+    n = grammar.image_tokens
+    assert encoded.ids[:n + 1] == (grammar.image,) * n + (grammar.bos,)
+    assert encoded.ids[-1:] == grammar.newline
+    marked = [i for i, word in zip(encoded.ids, encoded.words) if word]
+    assert grammar.text(marked) == "pick up the mug do you mean the red mug or the blue mug? red"
+
+
+def test_clean_text_keeps_words_and_drops_control_and_direction_marks():
+    assert clean_text("  pick\x00 up\n\u202ethe\u200b mug ") == "pick up the mug"
+
+
+@pytest.mark.parametrize("text, word", [("", "empty"), (" \n\t\u200b", "empty"), ("a" * 10_000, "10000")])
+def test_unusable_text_is_refused_in_words(text, word):
+    with pytest.raises(InputError, match=word):
+        clean_text(text)

@@ -1,0 +1,44 @@
+"""Boxes, frames and dialogs."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clue_ros.dialog import Dialog, should_ask
+from clue_ros.types import Ambiguity, Box, Frame, InputError
+
+numbers = st.floats(0, 100)
+boxes = st.builds(lambda a, b, c, d: Box(min(a, c), min(b, d), max(a, c), max(b, d)), numbers, numbers, numbers, numbers)
+
+
+@given(boxes, boxes)
+def test_iou_is_symmetric_and_between_zero_and_one(a, b):
+    assert a.iou(b) == pytest.approx(b.iou(a)) and 0 <= a.iou(b) <= 1 + 1e-9
+
+
+def test_iou_of_half_overlapping_boxes_is_a_third():
+    assert Box(0, 0, 2, 1).iou(Box(1, 0, 3, 1)) == pytest.approx(1 / 3)
+    assert Box(0, 0, 1, 1).iou(Box(2, 2, 3, 3)) == 0
+
+
+@pytest.mark.parametrize("pixels", [None, np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8),
+                                    np.zeros((4, 4, 4), np.uint8)])
+def test_a_frame_says_what_it_needs(pixels):
+    with pytest.raises(InputError, match=r"uint8\[H, W, 3\]"):
+        Frame(pixels)
+
+
+def test_a_dialog_remembers_and_stops_asking_at_its_limit():
+    doubt = Ambiguity(0.9, 0.5, np.zeros((1, 1), np.float32))
+    dialog = Dialog.start("  pick up the mug ", turn_limit=1)
+    assert dialog.prompt.instruction == "pick up the mug" and should_ask(doubt, dialog)
+    dialog = dialog.ask("red or blue?").answer("red")
+    assert dialog.prompt.turns[0].question == "red or blue?" and dialog.prompt.turns[0].answer == "red"
+    assert not should_ask(doubt, dialog)
+    assert not should_ask(Ambiguity(0.4, 0.5, doubt.heatmap), Dialog.start("x"))
+
+
+def test_an_answer_needs_a_question():
+    with pytest.raises(ValueError, match="no open question"):
+        Dialog.start("x").answer("red")

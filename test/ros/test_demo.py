@@ -1,0 +1,118 @@
+"""The demo's script and pictures, the camera, and the demo itself with the real embedded model."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from clue_ros.ros import demo
+from clue_ros.ros.pictures import demo_folder, open_source, read_folder, read_picture
+from clue_ros.ros.script import BOX, QUESTION, live_script, read_script
+from clue_ros.tabletop import questions
+from clue_ros.types import InputError
+
+
+def test_the_script_shows_both_ends_and_is_true(script):
+    assert {step.expect for step in script} == {QUESTION, BOX}
+    for step in script:
+        objects = step.picture.scene.objects
+        assert len(step.candidates) == 1 if step.expect == BOX else len(step.candidates) > 1
+        meant = objects[step.target]
+        assert meant.shape in step.say and meant.colour in step.say
+        alike = {i for i, o in enumerate(objects) if (o.shape, o.colour) == (meant.shape, meant.colour)}
+        assert alike == set(step.candidates)
+        if step.expect == QUESTION:
+            assert questions.ask(objects, step.candidates) is not None
+
+
+def test_the_shipped_pictures_are_few_and_fit_their_scenes():
+    assert sum(path.stat().st_size for path in demo_folder().iterdir()) < 3_000_000
+    for picture in read_folder(demo_folder()):
+        assert picture.rgb.shape == (480, 640, 3)
+        for k in range(len(picture.scene.objects)):
+            box = picture.box(k)
+            assert 0 <= box.x1 < box.x2 <= 640 and 0 <= box.y1 < box.y2 <= 480
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"image": "no.jpg"}, "no.jpg is not in scenes.jsonl"), ({"expect": "box "}, "expect is 'question' or 'box'"),
+    ({"target": 7}, "target one of candidates"), ({"target": 90, "candidates": [90]}, "the scene has only"),
+    ({"colour": "red"}, "it needs exactly"),
+])
+def test_a_script_that_does_not_fit_says_where(tmp_path, change, words):
+    folder = shutil.copytree(demo_folder(), tmp_path / "demo")
+    steps = json.loads((folder / "demo.json").read_text())
+    steps[1].update(change)
+    (folder / "demo.json").write_text(json.dumps(steps))
+    with pytest.raises(InputError, match="step 2") as error:
+        read_script(folder)
+    assert words in str(error.value)
+
+
+def test_live_tables_are_in_turn_ambiguous_and_clear():
+    try:
+        steps = live_script(seed=3, count=2)
+    except InputError as error:
+        pytest.skip(str(error))
+    assert [step.expect for step in steps] == [QUESTION, BOX]
+    assert all(step.target in step.candidates and step.picture.rgb.shape == (480, 640, 3) for step in steps)
+
+
+def test_camera_sources(tmp_path):
+    shown = open_source("")
+    names = [shown().name for _ in range(len(read_folder(demo_folder())) + 1)]
+    assert names[0] == names[-1] and len(set(names)) == len(names) - 1
+    only = open_source(str(demo_folder() / names[1]))
+    assert only().name == only().name == names[1]
+    (tmp_path / "broken.png").write_text("no picture")
+    for source, words in ((tmp_path / "broken.png", "is no picture that can be read"),
+                          (tmp_path / "no.png", "there is no picture"), (tmp_path, "is no picture that can be read")):
+        with pytest.raises(InputError, match=words):
+            open_source(str(source))
+
+
+def test_command_line(capsys):
+    with pytest.raises(SystemExit):
+        demo.main(["--image", "a.png"])
+    assert "--image needs --say" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit_:
+        demo.main(["--image", "nowhere.png", "--say", "the mug"])
+    assert "there is no picture nowhere.png" in str(exit_.value)
+
+
+def run_demo(*arguments):
+    """(exit code, what it printed)."""
+    done = subprocess.run([sys.executable, "-m", "clue_ros.ros.demo", *arguments], capture_output=True, text=True,
+                          timeout=150)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_demo(tmp_path, script):
+    """Node in a process of its own, camera, person: every step as it should be, a PNG for each look."""
+    code, printed = run_demo("--out", str(tmp_path))
+    assert code == 0, printed
+    assert "every instruction went as it should" in printed and "Traceback" not in printed
+    assert {path.name.split("-")[0] for path in tmp_path.glob("*.png")} == {f"step{k + 1}" for k in range(len(script))}
+    assert read_picture(next(tmp_path.glob("*.png"))).rgb.shape[1] == 640
+
+
+def test_one_step_on_any_picture(tmp_path, script):
+    step = script[0]
+    image = demo_folder() / step.picture.name
+    code, printed = run_demo("--image", str(image), "--say", step.say, "--out", str(tmp_path))
+    assert code == 0, printed
+    assert (tmp_path / "step1-look1.png").is_file() and step.say in printed
+
+
+def test_the_demo_says_what_failed(tmp_path):
+    code, printed = run_demo("--model", str(tmp_path / "none"), "--out", str(tmp_path / "out"))
+    assert code == 1 and "demo failed: step 1 ended in an error: " in printed
+    assert "none" in printed and "Traceback" not in printed
+
+
+def test_free_domain_is_one_that_linux_allows():
+    assert 0 <= demo.free_domain() <= 101
+    assert np.iinfo(np.uint16).max > 7400 + 250 * 101 + 211

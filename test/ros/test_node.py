@@ -1,0 +1,292 @@
+"""The node on real DDS with the real embedded model."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header, String
+
+from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.ros.conversions import box_from_message, image_from_rgb
+from clue_ros.ros.node import load_engine
+from clue_ros.ros.script import BOX, QUESTION
+from clue_ros.tabletop.questions import Oracle
+
+Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
+Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
+
+
+def error_of(play, text="the red mug"):
+    """The sentence of the error that an instruction ends in."""
+    play.person.say(text)
+    end = play.hear(GroundedObject)
+    assert (end.outcome, end.instruction) == (GroundedObject.OUTCOME_ERROR, text)
+    assert (end.box.x2, end.label) == (0.0, "")
+    return end.error
+
+
+def test_ambiguous_question_answer_box(stage, embedded_engine, ambiguous):
+    play = stage(embedded_engine)
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    question = play.hear(String).data
+    oracle = Oracle(ambiguous.picture.scene.objects, ambiguous.target, np.random.default_rng(0))
+    answer = oracle.answer(question, ambiguous.candidates)
+    play.person.reply(answer)
+    end = play.hear(GroundedObject)
+    assert end.outcome == GroundedObject.OUTCOME_GROUNDED and end.error == ""
+    assert list(end.dialog) == [question, answer] and end.questions_asked == 1
+    assert (end.image_width, end.image_height) == (640, 480)
+    assert box_from_message(end.box).iou(ambiguous.picture.box(ambiguous.target)) >= 0.5
+    assert end.header.frame_id == play.camera._message.header.frame_id and end.header.stamp.sec > 0
+    assert end.latency_ms > 0
+    heard = [*play.heard, *play.rest()]
+    assert sum(isinstance(m, GroundedObject) for m in heard) == 1
+    verdicts = [m for m in heard if isinstance(m, AmbiguityHeatmap)]
+    assert {v.request_id for v in verdicts} == {end.request_id}
+    assert [v.turn for v in verdicts] == [0, 1] and [v.ambiguous for v in verdicts] == [True, False]
+    assert all(len(v.data) == v.rows * v.cols > 0 for v in verdicts)
+
+
+def test_clear_instruction_needs_no_question(stage, embedded_engine, clear):
+    play = stage(embedded_engine)
+    play.show(clear.picture)
+    play.person.say(clear.say)
+    end = play.hear(GroundedObject)
+    assert end.outcome == GroundedObject.OUTCOME_GROUNDED
+    assert end.questions_asked == 0 and not any(isinstance(m, String) for m in play.heard)
+    assert box_from_message(end.box).iou(clear.picture.box(clear.target)) >= 0.5
+
+
+def test_instruction_before_the_first_image_waits_for_it(stage, embedded_engine, clear):
+    play = stage(embedded_engine)
+    play.person.say(clear.say)
+    assert not play.rest(1.0)
+    play.camera.show(clear.picture.rgb)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+
+
+def test_a_newer_instruction_supersedes_an_open_question(stage, embedded_engine, ambiguous, clear):
+    play = stage(embedded_engine)
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    question = play.hear(String).data
+    play.camera.show(clear.picture.rgb)
+    play.person.say(clear.say)
+    first, second = play.hear(GroundedObject), play.hear(GroundedObject)
+    assert (first.outcome, first.instruction) == (GroundedObject.OUTCOME_SUPERSEDED, ambiguous.say)
+    assert list(first.dialog) == [question]
+    assert (second.outcome, second.instruction) == (GroundedObject.OUTCOME_GROUNDED, clear.say)
+    play.logged(f"request {first.request_id} is superseded by {second.request_id}")
+
+
+def test_nobody_answers(stage, embedded_engine, ambiguous):
+    play = stage(embedded_engine, question_timeout=0.5)
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_QUESTION_TIMEOUT
+
+
+def test_the_look_after_an_answer_uses_the_newest_image(stage, embedded_engine, ambiguous):
+    play = stage(embedded_engine)
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    play.hear(String)
+    time.sleep(0.5)
+    play.person.reply("the left one")
+    while not isinstance(play.hear((GroundedObject, String)), GroundedObject):
+        play.person.reply("the left one")
+    verdicts = [v for v in [*play.heard, *play.rest()] if isinstance(v, AmbiguityHeatmap)]
+    stamps = [v.header.stamp.sec + v.header.stamp.nanosec / 1e9 for v in verdicts]
+    assert stamps[1] - stamps[0] > 0.3
+
+
+def test_turn_limit_and_threshold_change_at_run_time(stage, embedded_engine, ambiguous):
+    play = stage(embedded_engine, turn_limit=0)
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED  # it may never ask
+    play.node.set_parameters([Parameter("turn_limit", value=3), Parameter("threshold", value=1.0)])
+    play.person.say(ambiguous.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED  # no doubt is great enough
+    play.node.set_parameters([Parameter("threshold", value=0.0)])  # the detector's own
+    play.person.say(ambiguous.say)
+    play.hear(String)
+    refused, = play.node.set_parameters([Parameter("threshold", value=1.5)])
+    assert not refused.successful
+
+
+def test_results_are_latched(stage, embedded_engine, clear):
+    from clue_ros.ros.demo import Spectator
+    play = stage(embedded_engine)
+    play.show(clear.picture)
+    play.person.say(clear.say)
+    end = play.hear(GroundedObject)
+    late = Spectator(namespace=play.namespace, use_global_arguments=False)
+    play.executor.add_node(late)
+    kinds = {type(late.listen(5.0)), type(late.listen(5.0))}
+    play.until(lambda: late.pictures)
+    play.executor.remove_node(late)
+    assert kinds == {GroundedObject, AmbiguityHeatmap}
+    assert (end.header.stamp.sec, end.header.stamp.nanosec) in late.pictures
+    time.sleep(0.1)
+    late.destroy_node()
+
+
+def test_compressed_images(stage, embedded_engine, clear):
+    play = stage(embedded_engine, image_transport="compressed", max_frame_age=0.0)
+    publisher = play.camera.create_publisher(CompressedImage, "image/compressed", 1)
+    play.until(publisher.get_subscription_count)
+    png = cv2.imencode(".png", clear.picture.rgb[..., ::-1])[1].tobytes()
+    publisher.publish(CompressedImage(header=Header(frame_id="here"), format="png", data=png))
+    play.person.say(clear.say)
+    end = play.hear(GroundedObject)
+    assert end.outcome == GroundedObject.OUTCOME_GROUNDED and end.header.frame_id == "here"
+    play.until(lambda: play.node.session.newest is not None)
+    publisher.publish(CompressedImage(format="png", data=png[:50]))
+    play.until(lambda: len(play.node.session.newest.image.data) == 50)
+    assert "cannot be decoded" in error_of(play)
+
+
+# -- bad input: one clear sentence each, and the node goes on ----------------------------------------------------------
+
+
+def test_no_image_says_why(stage, embedded_engine):
+    play = stage(embedded_engine, instruction_timeout=0.3)
+    play.camera.destroy_publisher(play.camera._publisher)
+    play.until(lambda: play.node.count_publishers("image") == 0)
+    other = play.camera.create_publisher(Image, "elsewhere", 1)
+    play.until(lambda: play.node.count_publishers("elsewhere"))
+    sentence = error_of(play)
+    assert sentence.startswith(f"no image on topic {play.namespace}/image: nobody publishes it")
+    assert f"there are images on {play.namespace}/elsewhere" in sentence
+    play.logged(sentence)
+    play.camera.destroy_publisher(other)
+
+
+def test_a_camera_that_stopped_and_one_with_old_stamps(stage, embedded_engine, clear):
+    play = stage(embedded_engine, instruction_timeout=0.3, max_frame_age=2.0)
+    play.show(clear.picture)
+    play.camera._message = None
+    time.sleep(2.3)
+    assert "the camera has stopped" in error_of(play)
+    old = image_from_rgb(clear.picture.rgb, Header())
+    old.header.stamp.sec = 1_000_000
+    before = play.node.session.newest
+    play.camera._publisher.publish(old)
+    play.until(lambda: play.node.session.newest is not before)
+    assert "stamps" in error_of(play)
+    old.header.stamp.sec = 0  # a camera that does not stamp is judged by arrival alone
+    play.camera._publisher.publish(old)
+    time.sleep(0.1)
+    play.person.say(clear.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+
+
+def test_unusable_images_then_a_good_one(stage, embedded_engine, clear):
+    play = stage(embedded_engine)
+    good = image_from_rgb(clear.picture.rgb, Header(frame_id="c"))
+    play.until(play.camera._publisher.get_subscription_count)
+    for change, words in (({"encoding": "32FC1"}, "encoding '32FC1' is not supported: publish one of rgb8"),
+                          ({"step": 7}, "size and step disagree"),
+                          ({"data": good.data[:100]}, "size and data disagree"),
+                          ({"width": 0}, "0 x 480 pixels")):
+        bad = image_from_rgb(clear.picture.rgb, Header(frame_id="c"))
+        for name, value in change.items():
+            setattr(bad, name, value)
+        play.camera._publisher.publish(bad)
+        play.logged(words)
+        assert words in error_of(play)
+    play.show(clear.picture)
+    play.person.say(clear.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+
+
+def test_unusable_words(stage, embedded_engine, clear):
+    play = stage(embedded_engine)
+    assert "the instruction is empty" in error_of(play, "")
+    assert "the instruction is empty" in error_of(play, " \n ")
+    assert "10000 characters" in error_of(play, "x" * 10_000)
+    play.person.reply("the left one")
+    play.logged("the answer 'the left one' is ignored: no question is open")
+    assert not play.rest(0.3)
+
+
+def test_unusable_answer_leaves_the_question_open(stage, embedded_engine, ambiguous):
+    play = stage(embedded_engine)
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    play.hear(String)
+    play.person.reply("")
+    play.logged("the question stays open: the answer is empty")
+    play.person.reply("the left one")
+    play.hear((GroundedObject, String))
+
+
+def test_unreadable_model_folder(stage, tmp_path, clear):
+    play = stage(load_engine, model=str(tmp_path / "nowhere"))
+    play.show(clear.picture)
+    sentence = error_of(play)
+    assert "nowhere" in sentence and "\n" not in sentence
+    assert error_of(play) == sentence  # and again: the node goes on
+    play.logged(sentence)
+
+
+def test_missing_file_of_a_model(stage, tmp_path, clear):
+    from clue_ros.model_folder import embedded
+    folder = shutil.copytree(embedded(), tmp_path / "model")
+    (folder / "detector" / "config.json").unlink()
+    play = stage(load_engine, model=str(folder))
+    assert str(folder / "detector" / "config.json") in error_of(play)
+
+
+def test_a_publisher_whose_qos_does_not_fit_is_told(stage, embedded_engine):
+    play = stage(embedded_engine)
+    # Its own default callback warns in a deprecated way.
+    hasty = play.person.create_publisher(String, "instruction",
+                                         QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+                                         event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
+    play.logged(f"nothing is received on {play.namespace}/instruction: a publisher's reliability does not fit")
+    play.person.destroy_publisher(hasty)
+
+
+# -- the process -------------------------------------------------------------------------------------------------------
+
+
+def run_node(*arguments):
+    command = [sys.executable, "-m", "clue_ros.ros.node", "--ros-args", "-r", "__ns:=/process", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("wait_for", ["is ready after", None])
+def test_a_signal_ends_the_process_within_two_seconds(number, wait_for):
+    """Once with the model loaded, once while it loads."""
+    process = run_node()
+    if wait_for is None:
+        time.sleep(1.5)
+    else:
+        assert any(wait_for in line for line in process.stdout)
+    start = time.monotonic()
+    os.kill(process.pid, number)
+    rest, _ = process.communicate(timeout=20)
+    assert time.monotonic() - start < 2.0
+    assert process.returncode == 0 and "Traceback" not in rest
+
+
+def test_a_bad_or_misspelt_parameter_is_told_at_start():
+    process = run_node("-p", "threshold:=1.5", "-p", "treshold:=0.5")
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1 and "Traceback" not in output
+    assert "parameter threshold is 1.5: it must lie between 0 and 1" in output
+    assert "there is no parameter 'treshold': is 'threshold' meant?" in output

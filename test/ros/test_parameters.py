@@ -1,0 +1,71 @@
+"""The table of parameters, the file that repeats it, and what happens to wrong values."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from clue_ros.ros import parameters
+from clue_ros.ros.parameters import ROWS, TABLE, Settings
+from clue_ros.types import InputError
+
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "clue.yaml"
+
+
+@pytest.fixture
+def bare(ros):
+    """A function that makes a node with these parameters given."""
+    nodes = []
+
+    def make(**given):
+        nodes.append(Node("parameters", automatically_declare_parameters_from_overrides=True,
+                          parameter_overrides=[Parameter(k, value=v) for k, v in given.items()]))
+        return nodes[-1]
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+def test_the_table_the_settings_and_the_file_agree():
+    assert [f.name for f in dataclasses.fields(Settings)] == list(ROWS)
+    given = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
+    assert given == {row.name: row.default for row in TABLE}
+    for row in TABLE:
+        assert row.check(row.default) == row.default
+        assert row.description.endswith(".") and row.descriptor().read_only == row.read_only
+
+
+def test_defaults_and_overrides(bare):
+    node = bare(threshold=1, model="mine")  # a whole number will do where a number is meant
+    settings = parameters.declare(node)
+    assert settings.threshold == 1.0 and settings.model == "mine" and settings.turn_limit == 3
+    assert node.describe_parameter("threshold").floating_point_range[0].to_value == 1.0
+    assert settings.limits().turn_limit == 3
+
+
+@pytest.mark.parametrize("given, words", [
+    ({"threshold": 1.5}, "parameter threshold is 1.5: it must lie between 0 and 1"),
+    ({"turn_limit": -1}, "parameter turn_limit is -1: it must lie between 0 and 20"),
+    ({"turn_limit": 1.5}, "it must be a whole number, such as 3"),
+    ({"allow_download": "yes"}, "it must be a truth value"),
+    ({"image_transport": "theora"}, "it must be one of raw, compressed"),
+    ({"max_frame_age": float("nan")}, "it must lie between"),
+])
+def test_wrong_values_are_refused_in_a_sentence(bare, given, words):
+    with pytest.raises(InputError) as error:
+        parameters.declare(bare(**given))
+    assert words in str(error.value)
+
+
+def test_changes_at_run_time(bare):
+    node = bare()
+    parameters.declare(node)
+    node.add_on_set_parameters_callback(parameters.verdict)
+    assert node.set_parameters([Parameter("turn_limit", value=5)])[0].successful
+    assert parameters.read(node).turn_limit == 5
+    assert not node.set_parameters([Parameter("model", value="other")])[0].successful  # read at start-up only
+    result = node.set_parameters([Parameter("overlay_alpha", value="strong")])[0]
+    assert not result.successful and parameters.read(node).overlay_alpha == 0.55

@@ -1,0 +1,168 @@
+"""The life of a request, without ROS, model or clock."""
+
+import numpy as np
+import pytest
+
+from clue_ros.ros.session import Asked, Finished, Limits, Looked, Note, Outcome, Phase, Session, Snapshot
+from clue_ros.types import Ambiguity, Box, Decision, Grounding, Question
+
+AMBIGUITY = Ambiguity(0.9, 0.5, np.zeros((2, 2), np.float32))
+ASK = Decision(AMBIGUITY, Question("do you mean the red one or the blue one?"))
+POINT = Decision(AMBIGUITY, Grounding(Box(1, 2, 3, 4), 0.8, "mug"))
+LIMITS = Limits(turn_limit=3, question_timeout=10, instruction_timeout=5, max_frame_age=2)
+
+
+def session(now=None):
+    """A session, with a picture that came at `now`."""
+    made = Session(LIMITS, lambda: "no image on topic image")
+    if now is not None:
+        made.see(Snapshot("picture", now))
+    return made
+
+
+def look(made, decision, now):
+    """Take the look that is due."""
+    due = made.next_look(now)
+    assert due is not None
+    return made.looked(due, decision, (640, 480), 7.0, now)
+
+
+def test_clear_instruction_is_grounded():
+    made = session(0)
+    assert made.instruct("the mug", 1) == []
+    looked, end = look(made, POINT, 1.5)
+    assert isinstance(looked, Looked) and end.outcome is Outcome.GROUNDED and end.grounding is POINT.outcome
+    assert made.request is None and made.next_look(2) is None and made.tick(1000) == []
+
+
+def test_question_answer_box():
+    made = session(0)
+    made.instruct("the mug", 1)
+    looked, asked = look(made, ASK, 1.5)
+    assert isinstance(asked, Asked) and asked.question == ASK.outcome.text
+    assert made.next_look(1.6) is None and made.request.phase is Phase.QUESTION_OPEN
+    newest = Snapshot("another", 2)
+    made.see(newest)
+    assert made.answer("the red one", 2) == []
+    due = made.next_look(2)
+    assert due.snapshot is newest and due.dialog.turns == 1
+    _, end = made.looked(due, POINT, (640, 480), 5.0, 3)
+    assert end.request is asked.request is looked.request
+    assert end.request.spoken == [ASK.outcome.text, "the red one"]
+    assert (end.request.questions, end.request.milliseconds, end.request.size) == (1, 12.0, (640, 480))
+
+
+def test_instruction_before_the_first_image():
+    made = session()
+    made.instruct("the mug", 0)
+    assert made.next_look(1) is None and made.tick(4.9) == []
+    made.see(Snapshot("picture", 4.95))
+    assert made.tick(100 - 95) == [] and made.next_look(5.1) is not None
+
+
+def test_no_image_in_time():
+    made = session()
+    made.instruct("the mug", 0)
+    end, = made.tick(5)
+    assert end.outcome is Outcome.ERROR and end.error == "no image on topic image"
+
+
+@pytest.mark.parametrize("snapshot, words", [
+    (Snapshot("p", 0), "the camera has stopped: its last image came 15.0 s ago"),
+    (Snapshot("p", 14, delay=60), "stamps 61.0 s in the past"),
+])
+def test_old_images_are_not_looked_at(snapshot, words):
+    made = session()
+    made.see(snapshot)
+    made.instruct("the mug", 10)
+    assert made.next_look(10) is None
+    end, = made.tick(15)
+    assert words in end.error
+
+
+def test_age_counts_delay_but_no_stamp_from_the_future():
+    assert Snapshot("p", 10, delay=3).age(11) == 4
+    assert Snapshot("p", 10, delay=-3).age(11) == 1
+
+
+def test_any_age_is_accepted_on_request():
+    made = session(0)
+    made.limits = Limits(max_frame_age=0)
+    made.instruct("the mug", 1e6)
+    assert made.next_look(1e6) is not None
+
+
+@pytest.mark.parametrize("phase", ["waiting", "looking", "question"])
+def test_a_newer_instruction_supersedes_in_every_phase(phase):
+    made = session(0) if phase != "waiting" else session()
+    made.instruct("the mug", 1)
+    due = made.next_look(1) if phase == "looking" else None
+    if phase == "question":
+        look(made, ASK, 1)
+    old = made.request
+    note, end = made.instruct("the can", 2)
+    assert isinstance(note, Note) and old.identity in note.text
+    assert end.request is old and end.outcome is Outcome.SUPERSEDED
+    assert made.request.instruction == "the can" != old.instruction
+    if due:  # the look that was under way tells nothing any more
+        assert made.looked(due, POINT, (1, 1), 1, 2) == [] == made.failed(due, "boom", 2)
+    made.see(Snapshot("picture", 2))
+    assert look(made, POINT, 2)[-1].request.instruction == "the can"
+
+
+def test_unusable_instruction_leaves_the_running_request():
+    made = session(0)
+    made.instruct("the mug", 1)
+    look(made, ASK, 1)
+    for text in ("", "   ", "x" * 10_000):
+        end, = made.instruct(text, 2)
+        assert end.outcome is Outcome.ERROR and end.error.startswith("the instruction")
+        assert end.request.instruction == text
+    assert made.request.phase is Phase.QUESTION_OPEN
+
+
+def test_answers_that_are_not_due():
+    made = session(0)
+    assert "no question is open" in made.answer("red", 0)[0].text
+    made.instruct("the mug", 1)
+    note, = made.answer("x" * 50, 1)
+    assert note.warning and "x" * 40 + "..." in note.text
+    look(made, ASK, 1)
+    note, = made.answer(" ", 2)
+    assert "the question stays open: the answer is empty" in note.text
+    assert made.request.phase is Phase.QUESTION_OPEN
+
+
+def test_nobody_answers():
+    made = session(0)
+    made.instruct("the mug", 1)
+    look(made, ASK, 1)
+    assert made.tick(10.9) == []
+    end, = made.tick(11)
+    assert end.outcome is Outcome.QUESTION_TIMEOUT and end.request.spoken == [ASK.outcome.text]
+
+
+def test_a_failed_look_and_an_empty_question_are_errors():
+    made = session(0)
+    made.instruct("the mug", 1)
+    end, = made.failed(made.next_look(1), "out of memory", 1)
+    assert (end.outcome, end.error) == (Outcome.ERROR, "out of memory")
+    made.instruct("the mug", 1)
+    _, end = look(made, Decision(AMBIGUITY, Question(" ")), 1)
+    assert end.outcome is Outcome.ERROR and "asked nothing" in end.error
+
+
+def test_a_broken_model_ends_the_running_and_every_later_request():
+    made = session(0)
+    made.instruct("the mug", 1)
+    assert [e.error for e in made.stop("model.safetensors is missing")] == ["model.safetensors is missing"]
+    for _ in range(2):
+        end, = made.instruct("the can", 2)
+        assert isinstance(end, Finished) and end.error == "model.safetensors is missing"
+    assert made.next_look(2) is None and made.stop("again") == []
+
+
+def test_values_are_those_of_the_message():
+    msg = pytest.importorskip("clue_ros.msg")
+    for outcome in Outcome:
+        assert outcome.value == getattr(msg.GroundedObject, f"OUTCOME_{outcome.name}")

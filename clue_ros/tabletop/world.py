@@ -26,7 +26,7 @@ class World:
     shapes: tuple[str, ...] = SHAPES
     colours: tuple[str, ...] = COLOURS
     sizes: tuple[str, ...] = SIZES
-    objects: tuple[int, int] = (2, 8)
+    objects: tuple[int, int] = (2, 7)
     # One shape only, as on a table of toy blocks: attributes and positions must then tell objects apart.
     single_shape: float = 0.35
     # The next object repeats shape and colour of an earlier one, so that words alone cannot settle ambiguity.
@@ -37,8 +37,8 @@ class World:
     azimuth: tuple[float, float] = (-20.0, 20.0)
     roll: tuple[float, float] = (-3.0, 3.0)
     # Width of a large block as a share of the image width, at the look-at point.
-    block_width: tuple[float, float] = (0.13, 0.22)
-    scale_small: float = 0.66
+    block_width: tuple[float, float] = (0.15, 0.25)
+    scale_small: float = 0.6
     dark_table: float = 0.45
     textured_table: float = 0.6
     table_edge: float = 0.35

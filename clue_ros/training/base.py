@@ -54,14 +54,19 @@ class GroundedBatches:
     mixture: tuple[tuple[float, Sampler], ...] = BASE_MIXTURE
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """Fields of `collate`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for every sequence bool[B, N] patches of the
-        attribute matches and of the referents, float32[B, N] the look target, float32[B, n, N] the point targets and
-        float32[B, n, 4] the boxes (image fractions) of up to n referents, bool[B] ambiguous."""
+        """Fields of `collate`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for every sequence
+        bool[B, N] patches of the attribute matches and of the referents, float32[B, N] the look target, float32[B, n, N]
+        the point targets and float32[B, n, 4] the boxes (image fractions) of up to n referents, bool[B] ambiguous.
+
+        Dialogs are longer than all else, and a batch is padded to its longest: it has dialogs only, or none."""
         rng = np.random.default_rng((self.seed, step))
+        shares = np.array([share for share, _ in self.mixture])
+        talk = np.array([sampler is examples.answered for _, sampler in self.mixture])
+        shares = shares * (talk == (rng.random() < shares[talk].sum() / shares.sum()))
         pixels, rows, truths, dense = [], [], [], []
         while len(pixels) < self.images:
             rgb, scene = self.source.augmented(rng)
-            found = [e for _ in range(self.prompts) if (e := self._one(scene, rng)) is not None]
+            found = [e for _ in range(self.prompts) if (e := self._one(scene, shares, rng)) is not None]
             if len(found) < self.prompts:
                 continue
             pixels.append(to_pixel_values(rgb, self.side))
@@ -90,8 +95,7 @@ class GroundedBatches:
         batch["ambiguous"] = torch.tensor([e.ambiguous for _, e in truths])
         return batch
 
-    def _one(self, scene: Scene, rng: np.random.Generator, tries: int = 6) -> Example | None:
-        shares = np.array([share for share, _ in self.mixture])
+    def _one(self, scene: Scene, shares: np.ndarray, rng: np.random.Generator, tries: int = 6) -> Example | None:
         for _ in range(tries):
             sampler = self.mixture[int(rng.choice(len(shares), p=shares / shares.sum()))][1]
             if (found := sampler(scene, rng)) is not None:

@@ -80,10 +80,12 @@ def map_loss(maps: Tensor, target: Tensor) -> Tensor:
     return -(target * shares.clamp_min(1e-6).log()).sum(-1).mean()
 
 
-def fourier_locations_(embedding: nn.Embedding, first_location: int, seed: int = 0) -> None:
+def fourier_locations_(embedding: nn.Embedding, first_location: int, seed: int = 0, gain: float = 2.5,
+                       ) -> None:
     """Start the location tokens' embeddings as random Fourier features of the coordinate, so that near is alike.
 
-    (Rahimi & Recht 2007.) Learned one by one from scratch, 1,024 embeddings would each need many examples.
+    (Rahimi & Recht 2007.) Learned one by one from scratch, 1,024 embeddings would each need many examples. They start
+    `gain` times as long as words', since tied to the output they must also tell 1,024 neighbours apart.
     """
     width = embedding.weight.shape[1]
     generator = torch.Generator().manual_seed(seed)
@@ -91,5 +93,5 @@ def fourier_locations_(embedding: nn.Embedding, first_location: int, seed: int =
     phase = torch.empty(width).uniform_(0, 2 * math.pi, generator=generator)
     at = torch.linspace(0, 1, LOCATIONS)[:, None]
     with torch.no_grad():
-        scale = embedding.weight.std() * math.sqrt(2)
+        scale = gain * embedding.weight.std() * math.sqrt(2)
         embedding.weight[first_location:first_location + LOCATIONS] = scale * torch.cos(at * frequency + phase)

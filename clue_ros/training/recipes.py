@@ -45,17 +45,15 @@ from clue_ros.vlm.vocabulary import train_tokenizer
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The base recipe. vision: the tower's stage, batches of `vision_batch` images; decoder: batches of images x prompts.
-    fuse: compile parts of the decoder, which pays after some hundred steps."""
+    """The base recipe. vision: the tower's stage, batches of `vision_batch` images; decoder: batches of images x prompts."""
 
     size: Size = Size()
-    vision: LoopConfig = LoopConfig(steps=3000, learning_rate=1e-3, weight_decay=0.02)
-    vision_batch: int = 16
-    decoder: LoopConfig = LoopConfig(steps=3000, learning_rate=1e-3, weight_decay=0.02, warmup=150)
+    vision: LoopConfig = LoopConfig(steps=5000, learning_rate=1e-3, weight_decay=0.02)
+    vision_batch: int = 24
+    decoder: LoopConfig = LoopConfig(steps=4500, learning_rate=1e-3, weight_decay=0.02, warmup=150)
     images: int = 12
     prompts: int = 3
     emphasis: Emphasis = Emphasis()
-    fuse: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,11 @@ _PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look
 CONFIGS: dict[str, dict[str, BaseConfig | AdapterConfig]] = {
     "tabletop": {
         "base": BaseConfig(),
-        "ivg": AdapterConfig(LoopConfig(steps=600, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=1e-4, warmup=50)),
+        "ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=50)),
+        "ambiguity": AdapterConfig(LoopConfig(steps=350, learning_rate=1e-4, warmup=50)),
     },
     "debug": {
-        "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, 2, 2, _LOW, fuse=False),
+        "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, 2, 2, _LOW),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
         "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
     },
@@ -111,8 +109,6 @@ def train_base(config: BaseConfig, data: Path, out: Path, *, seed: int = 0, stop
     load_tower(model.model.vision_tower, tower)
     taught = Taught(model, config.emphasis)
     taught.dense.load_state_dict(dense)
-    if config.fuse:
-        fuse_(model)
     batches = GroundedBatches(source, grammar, config.size.side, config.size.side // config.size.patch, config.images,
                               config.prompts, seed + 1)
     loop = replace(config.decoder, seed=seed)
@@ -128,6 +124,7 @@ def _train_tower(config: BaseConfig, source: SceneImages, out: Path, seed: int) 
         size = config.size
         torch.manual_seed(seed)
         dense = DenseTower(SiglipVisionModel(vision_config(size)), size.vision_width)
+        dense.tower.set_attn_implementation("eager")  # on a CPU in bfloat16 its backward pass is the fastest
         sincos_positions_(dense.tower, size)
         batches = DenseBatches(source, size.side, size.side // size.patch, config.vision_batch, seed)
         whiten_patches_(dense.tower, torch.cat([batches(10 ** 6 + i)["pixel_values"] for i in range(80)]))
@@ -142,13 +139,6 @@ def load_tower(tower: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Weights of a SiglipVisionModel into a PaliGemma's tower; their names differ by a prefix only."""
     bare = {k.split("vision_model.")[-1]: v for k, v in weights.items()}
     tower.load_state_dict({name: bare[name.split("vision_model.")[-1]] for name in tower.state_dict()})
-
-
-def fuse_(model: nn.Module) -> None:
-    """Compile the decoder's norms and MLPs (their many small operations are half the time of a step on a CPU)."""
-    for name, module in model.model.language_model.named_modules():
-        if name.endswith("mlp") or "norm" in name:
-            module.compile(dynamic=True)
 
 
 def corpus(scenes: list[Scene], seed: int = 0):
@@ -203,6 +193,7 @@ def train_ivg(config: AdapterConfig, data: Path, base: str | Path, out: Path, *,
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
     batches = _batches(config, model, grammar, data, seed + 2)
+    torch.manual_seed(seed)
     dialogue = Dialogue(with_adapter(model), config.emphasis)
     fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
         stop_after=stop_after)

@@ -88,7 +88,10 @@ class Grammar:
     @cached_property
     def _reserved(self) -> re.Pattern[str]:
         names = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
-        return re.compile("|".join(re.escape(name) for name in names if name.strip()))
+        return re.compile("|".join(re.escape(name) for name in names if name.strip()), re.IGNORECASE)
+
+    def _spell(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
     def plain(self, text: str) -> tuple[int, ...]:
         """Token ids of text as text: a special token's name inside it is cut in two, so that it is spelled out."""
@@ -96,9 +99,9 @@ class Grammar:
         start = 0
         for found in self._reserved.finditer(text):
             middle = found.start() + max(1, len(found.group()) // 2)
-            ids += self.tokenizer.encode(text[start:middle], add_special_tokens=False)
+            ids += self._spell(text[start:middle])
             start = middle
-        ids += self.tokenizer.encode(text[start:], add_special_tokens=False)
+        ids += self._spell(text[start:])
         return tuple(ids)
 
     def prefix(self, prompt: Prompt) -> Encoded:

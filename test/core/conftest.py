@@ -6,6 +6,7 @@ import torch
 
 from clue_ros.data import examples
 from clue_ros.training.recipes import _TINY, corpus
+from clue_ros.types import Frame
 from clue_ros.vlm.build import new_model
 from clue_ros.vlm.vocabulary import train_tokenizer
 from tabletop_scenes import scene_of
@@ -50,7 +51,6 @@ def tiny(two_mugs):
 
 @pytest.fixture(scope="session")
 def frame():
-    from clue_ros.types import Frame
     return Frame(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
 
 

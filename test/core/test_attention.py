@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from transformers import DynamicCache
 
 from clue_ros.training.dialog import with_adapter
 from clue_ros.types import Frame, Prompt
 from clue_ros.vlm.attention import Probe, attention_weights, prefix_mask
 from clue_ros.vlm.paligemma import Vlm, text_to_image
+from clue_ros.vlm.preprocess import to_pixel_values
 
 
 def prefix_inputs(vlm: Vlm, frame: Frame, prompt: Prompt):
     encoded = vlm.grammar.prefix(prompt)
     ids = torch.tensor(encoded.ids)
-    pixels = torch.from_numpy(__import__("clue_ros.vlm.preprocess", fromlist=["x"]).to_pixel_values(frame.rgb, vlm.side))
+    pixels = torch.from_numpy(to_pixel_values(frame.rgb, vlm.side))
     return encoded, {"input_ids": ids[None], "pixel_values": pixels[None], "attention_mask": torch.ones_like(ids)[None],
                      "token_type_ids": torch.zeros_like(ids)[None]}
 
@@ -70,7 +72,6 @@ def test_image_features_are_computed_once_for_a_frame_key(tiny, frame):
 
 
 def test_a_fresh_lora_changes_nothing(tiny, frame):
-    base = Vlm(tiny(), tiny.tokenizer).prefill
     vlm = Vlm(tiny(), tiny.tokenizer)
     want = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
     adapted = with_adapter(tiny())
@@ -79,7 +80,6 @@ def test_a_fresh_lora_changes_nothing(tiny, frame):
     vlm = Vlm(adapted.eval().merge_and_unload(), tiny.tokenizer)
     got = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
     assert torch.allclose(got.logits, want.logits, atol=1e-6) and np.allclose(got.maps, want.maps, atol=1e-6)
-    assert base is not None
 
 
 def test_boxes_are_always_boxes(tiny):
@@ -108,7 +108,6 @@ def test_a_probe_keeps_only_the_layers_asked_for(tiny, frame):
     vlm = Vlm(tiny(), tiny.tokenizer)
     probe = Probe((1,))
     embeddings = torch.randn(1, 6, 48)
-    from transformers import DynamicCache
     with torch.inference_mode():
         vlm._decoder(embeddings, DynamicCache(), 0, probe)
     assert set(probe.weights) == {1} and torch.allclose(probe.weights[1].sum(-1), torch.ones(()), atol=1e-5)

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -42,6 +43,7 @@ from clue_ros.types import InputError
 RIGHT = 0.5  # IoU from which a box is the right one
 NAMESPACE = "/clue_demo"
 PATIENCE = 180.0  # seconds until the node must have said something; a cold start loads the model
+REPEATS = 10  # how often an instruction is said when the robot looks at an older picture
 
 
 class DemoError(RuntimeError):
@@ -90,14 +92,11 @@ class Demo:
     def play(self, number: int, step: Step) -> str:
         """One instruction to its end; "" or the expectation that failed, as a sentence."""
         print(f"\n{number}  {step.picture.name}" + (f", expects a {step.expect}" if step.expect else ""), flush=True)
-        self.camera.show(step.picture.rgb)
-        time.sleep(0.5)  # a few pictures, so that the node's newest one is this
         oracle = Oracle(step.picture.scene.objects, step.target, self.rng) if step.picture.scene else None
-        asked, look, start = 0, 0, time.perf_counter()
+        asked, look = 0, 0
         _line("person", step.say)
-        self.person.say(step.say)
+        start, verdict, reply = self._first_turn(step)
         while True:
-            verdict, reply = self._next_turn()
             milliseconds = (time.perf_counter() - start) * 1000
             if verdict is not None:
                 look += 1
@@ -113,21 +112,40 @@ class Demo:
             _line("person", answer)
             start = time.perf_counter()
             self.person.reply(answer)
+            verdict, reply = self._next_turn()
+
+    def _first_turn(self, step: Step) -> tuple[float, AmbiguityHeatmap | None, String | GroundedObject]:
+        """Show the picture, say the words: when they were said, and the turn that follows.
+
+        Large messages get lost (best effort, small socket buffers), so the robot may still look at an older picture: the
+        stamp tells, and the words are said again.
+        """
+        shown = self.camera.get_clock().now()
+        self.camera.show(step.picture.rgb)
+        for _ in range(REPEATS):
+            time.sleep(0.5)
+            start = time.perf_counter()
+            self.person.say(step.say)
+            verdict, reply = self._next_turn()
+            if verdict is None or Time.from_msg(verdict.header.stamp) >= shown:
+                return start, verdict, reply
+        raise DemoError(f"clue_node gets none of the camera's pictures: {REPEATS} looks in turn were at an older one")
 
     def _next_turn(self) -> tuple[AmbiguityHeatmap | None, String | GroundedObject]:
         """The verdict of the next look (None if there was none) and what the robot then said, in whatever order they
         come: topics are not ordered among each other."""
         verdict = reply = None
         end = time.monotonic() + PATIENCE
-        while reply is None or (verdict is None and getattr(reply, "outcome", 0) == GroundedObject.OUTCOME_GROUNDED):
+        grounded = GroundedObject.OUTCOME_GROUNDED
+        while reply is None or (verdict is None and getattr(reply, "outcome", grounded) == grounded):
             _check_alive(self.node)
             if time.monotonic() > end:
                 raise DemoError(f"clue_node said nothing for {PATIENCE:.0f} s")
             message = self.person.listen(0.2)
             if isinstance(message, AmbiguityHeatmap):
                 verdict = message
-            elif message is not None:
-                reply = message
+            elif message is not None and getattr(message, "outcome", grounded) != GroundedObject.OUTCOME_SUPERSEDED:
+                reply = message  # the end of a dialog that was begun again says nothing about this one
         return verdict, reply
 
     def _save(self, verdict: AmbiguityHeatmap, path: Path) -> None:

@@ -36,7 +36,9 @@ class Split:
 
 def splits(objects: Sequence[SceneObject], candidates: Sequence[int]) -> list[Split]:
     """Every split of the candidates into two or three groups, best first: fewest left, then colour, shape, size, place.
-    """
+    One candidate cannot be split."""
+    if len(candidates) < 2:
+        return []
     found = []
     for attribute, values in VALUES.items():
         groups = [(v, tuple(i for i in candidates if getattr(objects[i], attribute) == v)) for v in values]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Renders the frames of the demo: `make gl && tools/ros_env.sh python tools/demo_frames.py --seed 2 21 13 44`.
+"""Renders the frames of the demo: `make gl && tools/ros_env.sh python tools/demo_frames.py --seed 4 20 24 46`.
 
 Each number is a scene of `clue-tabletop write --pairs --seed SEED`, rendered larger; it gives two frames, the scene and
 its twin with one object fewer. They go to resource/demo with their truth; which are shown is up to demo.json there.

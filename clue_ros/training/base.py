@@ -63,6 +63,7 @@ class GroundedBatches:
         shares = np.array([share for share, _ in self.mixture])
         talk = np.array([sampler is examples.answered for _, sampler in self.mixture])
         shares = shares * (talk == (rng.random() < shares[talk].sum() / shares.sum()))
+        shares /= shares.sum()
         pixels, rows, truths, dense = [], [], [], []
         while len(pixels) < self.images:
             rgb, scene = self.source.augmented(rng)
@@ -97,7 +98,7 @@ class GroundedBatches:
 
     def _one(self, scene: Scene, shares: np.ndarray, rng: np.random.Generator, tries: int = 6) -> Example | None:
         for _ in range(tries):
-            sampler = self.mixture[int(rng.choice(len(shares), p=shares / shares.sum()))][1]
+            sampler = self.mixture[int(rng.choice(len(shares), p=shares))][1]
             if (found := sampler(scene, rng)) is not None:
                 return found
         return None

@@ -80,8 +80,7 @@ def map_loss(maps: Tensor, target: Tensor) -> Tensor:
     return -(target * shares.clamp_min(1e-6).log()).sum(-1).mean()
 
 
-def fourier_locations_(embedding: nn.Embedding, first_location: int, seed: int = 0, gain: float = 2.5,
-                       ) -> None:
+def fourier_locations_(embedding: nn.Embedding, first_location: int, seed: int = 0, gain: float = 2.5) -> None:
     """Start the location tokens' embeddings as random Fourier features of the coordinate, so that near is alike.
 
     (Rahimi & Recht 2007.) Learned one by one from scratch, 1,024 embeddings would each need many examples. They start

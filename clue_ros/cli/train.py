@@ -36,7 +36,7 @@ def main() -> None:
 
 def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help_text)
-    parser.add_argument("--data", type=Path, required=True, help="data set folder of clue-tabletop write")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data set folders of clue-tabletop write")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", choices=("tabletop", "debug", "paligemma2"), default="tabletop")
     parser.add_argument("--seed", type=int, default=0)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from clue_ros.data.augment import camera_noise, random_view, random_zoom
+from clue_ros.data.augment import View, camera_noise, random_zoom
 from clue_ros.tabletop.scene import Scene, read_scenes
 
 
 class SceneImages:
-    """A data set folder of `clue-tabletop write`. The JPEG files are kept in memory, encoded."""
+    """Data set folders of `clue-tabletop write`, one after the other. The JPEG files are kept in memory, encoded."""
 
-    def __init__(self, folder: str | Path):
-        self.scenes = read_scenes(folder)
-        self.encoded = [np.frombuffer((Path(folder) / s.image).read_bytes(), np.uint8) for s in self.scenes]
+    def __init__(self, *folders: str | Path):
+        self.scenes: list[Scene] = []
+        self.encoded: list[np.ndarray] = []
+        for folder in folders:
+            start = len(self.scenes)
+            for scene in read_scenes(folder):
+                self.encoded.append(np.frombuffer((Path(folder) / scene.image).read_bytes(), np.uint8))
+                pair = None if scene.pair is None else start + scene.pair
+                self.scenes.append(dataclasses.replace(scene, id=start + scene.id, pair=pair))
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -26,8 +34,22 @@ class SceneImages:
         bgr = cv2.imdecode(self.encoded[index], cv2.IMREAD_COLOR)
         return np.ascontiguousarray(bgr[..., ::-1]), self.scenes[index]
 
+    @cached_property
+    def twins(self) -> list[tuple[int, int]]:
+        """Indices of counterfactual pairs: a scene, and the same with one object fewer."""
+        return [(s.id, s.pair) for s in self.scenes
+                if s.pair is not None and len(self.scenes[s.pair].objects) < len(s.objects)]
+
     def augmented(self, rng: np.random.Generator, zoom: float = 0.0) -> tuple[np.ndarray, Scene]:
         """A random scene in a random view through a random camera; with probability `zoom` a close-up."""
-        view = random_zoom if rng.random() < zoom else random_view
-        rgb, scene = view(*self[int(rng.integers(len(self)))], rng)
+        close = rng.random() < zoom
+        rgb, scene = self[int(rng.integers(len(self)))]
+        rgb, scene = random_zoom(rgb, scene, rng) if close else View.random(scene, rng).of(rgb, scene)
         return camera_noise(rgb, rng), scene
+
+    def augmented_twins(self, rng: np.random.Generator) -> tuple[tuple[np.ndarray, Scene], tuple[np.ndarray, Scene]]:
+        """A random counterfactual pair, both in the same random view, each through its own random camera."""
+        pair = [self[i] for i in self.twins[int(rng.integers(len(self.twins)))]]
+        view = View.random(pair[0][1], rng)
+        full, fewer = (view.of(*one) for one in pair)
+        return (camera_noise(full[0], rng), full[1]), (camera_noise(fewer[0], rng), fewer[1])

@@ -63,13 +63,10 @@ class PairReadings:
 
 def pairs_of(source: SceneImages, seed: int) -> Iterator[tuple[int, int, tuple[Example, Example]]]:
     """Index of the ambiguous scene, of its twin, and the same words about both."""
-    for scene in source.scenes:
-        twin = scene.pair
-        if twin is None or len(source.scenes[twin].objects) >= len(scene.objects):
-            continue
-        found = examples.counterfactual(scene, source.scenes[twin], np.random.default_rng((seed, scene.id)))
+    for full, fewer in source.twins:
+        found = examples.counterfactual(source.scenes[full], source.scenes[fewer], np.random.default_rng((seed, full)))
         if found:
-            yield scene.id, twin, found
+            yield full, fewer, found
 
 
 def read_pairs(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> PairReadings:

@@ -42,7 +42,10 @@ BASE_MIXTURE: tuple[tuple[float, Sampler], ...] = (
 
 @dataclass(frozen=True)
 class GroundedBatches:
-    """Batch n, as a pure function of (seed, n): `images` augmented scenes with `prompts` examples each."""
+    """Batch n, as a pure function of (seed, n): `images` augmented scenes with `prompts` examples each.
+
+    twins: chance that the next two images are a counterfactual pair with the same words, where the data has pairs.
+    """
 
     source: SceneImages
     grammar: Grammar
@@ -52,6 +55,7 @@ class GroundedBatches:
     prompts: int
     seed: int
     mixture: tuple[tuple[float, Sampler], ...] = BASE_MIXTURE
+    twins: float = 0.0
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Fields of `collate`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for every sequence
@@ -64,18 +68,17 @@ class GroundedBatches:
         talk = np.array([sampler is examples.answered for _, sampler in self.mixture])
         shares = shares * (talk == (rng.random() < shares[talk].sum() / shares.sum()))
         shares /= shares.sum()
+        dialogs = bool(shares[talk].any())
         pixels, rows, truths, dense = [], [], [], []
         while len(pixels) < self.images:
-            rgb, scene = self.source.augmented(rng)
-            found = [e for _ in range(self.prompts) if (e := self._one(scene, shares, rng)) is not None]
-            if len(found) < self.prompts:
-                continue
-            pixels.append(to_pixel_values(rgb, self.side))
-            owner = patch_owner(scene, self.grid)
-            dense.append(dense_target(scene, owner))
-            owner = owner.ravel()
-            rows += [encode(e, self.grammar) for e in found]
-            truths += [(owner, e) for e in found]
+            paired = not dialogs and self.images - len(pixels) > 1 and self.source.twins and rng.random() < self.twins
+            for rgb, scene, found in self._twins(rng) if paired else self._single(shares, rng):
+                pixels.append(to_pixel_values(rgb, self.side))
+                owner = patch_owner(scene, self.grid)
+                dense.append(dense_target(scene, owner))
+                owner = owner.ravel()
+                rows += [encode(e, self.grammar) for e in found]
+                truths += [(owner, e) for e in found]
         batch = collate(rows, self.grammar.pad)
         batch["pixel_values"] = torch.from_numpy(np.stack(pixels))
         batch |= stack(dense)
@@ -95,6 +98,20 @@ class GroundedBatches:
         batch["look"] = batch["point"].sum(1) / batch["point"].sum((1, 2)).clamp_min(1.0)[:, None]
         batch["ambiguous"] = torch.tensor([e.ambiguous for _, e in truths])
         return batch
+
+    def _twins(self, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene, list[Example]]]:
+        """Two images and the same words about both; nothing when not enough words fit."""
+        (rgb, full), (rgb_fewer, fewer) = self.source.augmented_twins(rng)
+        found = [p for _ in range(self.prompts) if (p := examples.counterfactual(full, fewer, rng)) is not None]
+        if len(found) < self.prompts:
+            return []
+        return [(rgb, full, [p[0] for p in found]), (rgb_fewer, fewer, [p[1] for p in found])]
+
+    def _single(self, shares: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene, list[Example]]]:
+        """One image and its examples; nothing when not enough words fit."""
+        rgb, scene = self.source.augmented(rng)
+        found = [e for _ in range(self.prompts) if (e := self._one(scene, shares, rng)) is not None]
+        return [(rgb, scene, found)] if len(found) == self.prompts else []
 
     def _one(self, scene: Scene, shares: np.ndarray, rng: np.random.Generator, tries: int = 6) -> Example | None:
         for _ in range(tries):

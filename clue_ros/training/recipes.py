@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,14 +46,17 @@ from clue_ros.vlm.vocabulary import train_tokenizer
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The base recipe. vision: the tower's stage, batches of `vision_batch` images; decoder: batches of images x prompts."""
+    """The base recipe. vision: the tower's stage, batches of `vision_batch` images; decoder: batches of images x prompts;
+    refine: the same once more from a new warm-up, `twins` of the images drawn as counterfactual pairs."""
 
     size: Size = Size()
     vision: LoopConfig = LoopConfig(steps=5000, learning_rate=1e-3, weight_decay=0.02)
     vision_batch: int = 24
     decoder: LoopConfig = LoopConfig(steps=4500, learning_rate=1e-3, weight_decay=0.02, warmup=150)
+    refine: LoopConfig = LoopConfig(steps=3000, learning_rate=7e-4, weight_decay=0.02, warmup=150)
     images: int = 12
     prompts: int = 3
+    twins: float = 0.35
     emphasis: Emphasis = Emphasis()
 
 
@@ -68,6 +72,7 @@ class AdapterConfig:
     emphasis: Emphasis = Emphasis(text=1.0)
     detector: DetectorEmphasis = DetectorEmphasis()
     head_mean: bool = False
+    twins: float = 0.35
 
 
 _TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
@@ -81,10 +86,10 @@ CONFIGS: dict[str, dict[str, BaseConfig | AdapterConfig]] = {
     "tabletop": {
         "base": BaseConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=350, learning_rate=1e-4, warmup=50)),
+        "ambiguity": AdapterConfig(LoopConfig(steps=1000, learning_rate=4e-4, warmup=50), twins=0.6),
     },
     "debug": {
-        "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, 2, 2, _LOW),
+        "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
         "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
     },
@@ -96,9 +101,9 @@ CONFIGS: dict[str, dict[str, BaseConfig | AdapterConfig]] = {
 }
 
 
-def train_base(config: BaseConfig, data: Path, out: Path, *, seed: int = 0, stop_after: int | None = None) -> Path:
-    """Both stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
-    source = SceneImages(data)
+def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
+    """The three stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
+    source = SceneImages(*data)
     tower, dense = _train_tower(config, source, out, seed)
     tokenizer = _tokenizer(source, out, config.size)
     torch.manual_seed(seed)
@@ -111,8 +116,10 @@ def train_base(config: BaseConfig, data: Path, out: Path, *, seed: int = 0, stop
     taught.dense.load_state_dict(dense)
     batches = GroundedBatches(source, grammar, config.size.side, config.size.side // config.size.patch, config.images,
                               config.prompts, seed + 1)
-    loop = replace(config.decoder, seed=seed)
-    fit(taught, batches, grounded_losses(grammar.first_location), loop, out / "decoder", name="base", stop_after=stop_after)
+    losses = grounded_losses(grammar.first_location)
+    fit(taught, batches, losses, replace(config.decoder, seed=seed), out / "decoder", name="base")
+    fit(taught, replace(batches, seed=seed + 4, twins=config.twins), losses, replace(config.refine, seed=seed),
+        out / "refine", name="refine")
     save_base(model, tokenizer, out / "model")
     return out / "model"
 
@@ -182,13 +189,13 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
     return model, Grammar(tokenizer, (vision.image_size // vision.patch_size) ** 2)
 
 
-def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, data: Path, seed: int) -> GroundedBatches:
+def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, data: Sequence[Path], seed: int) -> GroundedBatches:
     vision = model.config.vision_config
-    return GroundedBatches(SceneImages(data), grammar, vision.image_size, vision.image_size // vision.patch_size,
-                           config.images, config.prompts, seed, DIALOG_MIXTURE)
+    return GroundedBatches(SceneImages(*data), grammar, vision.image_size, vision.image_size // vision.patch_size,
+                           config.images, config.prompts, seed, DIALOG_MIXTURE, config.twins)
 
 
-def train_ivg(config: AdapterConfig, data: Path, base: str | Path, out: Path, *, seed: int = 0,
+def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0,
               allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
@@ -201,7 +208,7 @@ def train_ivg(config: AdapterConfig, data: Path, base: str | Path, out: Path, *,
     return out / "adapter"
 
 
-def train_ambiguity(config: AdapterConfig, data: Path, base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
+def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
                     allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)

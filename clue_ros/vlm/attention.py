@@ -50,15 +50,17 @@ def probed_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
                      probe: Probe | None = None, **_: object) -> tuple[Tensor, None]:
     """An attention function of transformers' AttentionInterface. Returns ([B, Q, heads, d], None)."""
     scale = module.head_dim ** -0.5 if scaling is None else scaling
-    repeats = query.shape[1] // key.shape[1]
-    key = key.repeat_interleave(repeats, 1) if repeats > 1 else key
-    value = value.repeat_interleave(repeats, 1) if repeats > 1 else value
+    shape = query.shape
     wanted = probe is not None and module.layer_idx in probe.layers
     if wanted and probe.rows is not None:
+        chosen = query[:, :, probe.rows]
         mask_rows = attention_mask
         if attention_mask is not None and attention_mask.shape[-2] > 1:
             mask_rows = attention_mask[..., probe.rows, :]
-        probe.weights[module.layer_idx] = attention_weights(query[:, :, probe.rows], key, mask_rows, scale, softcap)
+        folded, mask_rows = fold_groups(chosen, mask_rows, key.shape[1])
+        probe.weights[module.layer_idx] = attention_weights(folded, key, mask_rows, scale, softcap).reshape(
+            *chosen.shape[:3], -1)
+    query, attention_mask = fold_groups(query, attention_mask, key.shape[1])
     if softcap is None and not (wanted and probe.rows is None):
         # Without a soft-cap this is the same sum, several times faster.
         output = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scale,
@@ -66,9 +68,20 @@ def probed_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
     else:
         weights = attention_weights(query, key, attention_mask, scale, softcap)
         if wanted and probe.rows is None:
-            probe.weights[module.layer_idx] = weights
+            probe.weights[module.layer_idx] = weights.reshape(*shape[:3], -1)
         output = F.dropout(weights, dropout, module.training) @ value
-    return output.transpose(1, 2).contiguous(), None
+    return output.reshape(shape).transpose(1, 2).contiguous(), None
+
+
+def fold_groups(query: Tensor, mask: Tensor | None, key_heads: int) -> tuple[Tensor, Tensor | None]:
+    """Grouped-query attention (arXiv 2305.13245) without copying a key: the queries that share a key head become more
+    rows of one head. query float[B, heads, Q, d] to [B, key_heads, heads / key_heads x Q, d]; the mask's rows repeat."""
+    groups = query.shape[1] // key_heads
+    if groups == 1:
+        return query, mask
+    if mask is not None and mask.shape[-2] > 1:
+        mask = mask.repeat(1, 1, groups, 1)
+    return query.reshape(query.shape[0], key_heads, groups * query.shape[2], query.shape[3]), mask
 
 
 AttentionInterface.register(NAME, probed_attention)

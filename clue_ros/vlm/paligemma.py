@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,11 @@ from transformers import DynamicCache, PaliGemmaForConditionalGeneration, PreTra
 from clue_ros.types import Frame, Grounding, Prompt, Question
 from clue_ros.vlm import attention
 from clue_ros.vlm.attention import Probe
+from clue_ros.vlm.draft import Drafts
 from clue_ros.vlm.preprocess import to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar, locations_to_box
 
-MAX_QUESTION = 48  # tokens
+MAX_QUESTION, MAX_LABEL = 48, 8  # tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,7 @@ class Vlm:
         self.side, self.grid = vision.image_size, vision.image_size // vision.patch_size
         self.grammar = Grammar(tokenizer, self.grid ** 2)
         self._features: tuple[object, Tensor] | None = None
+        self._drafts = Drafts()
 
     @property
     def device(self) -> torch.device:
@@ -95,14 +98,7 @@ class Vlm:
     @torch.inference_mode()
     def question(self, prefill: Prefill) -> Question:
         """Greedy decoding after the condition token; only plain text can come out."""
-        cache, token, spoken = prefill.branch(), self.grammar.clarify, []
-        for step in range(MAX_QUESTION):
-            logits = self._step(token, cache, prefill.length + step)
-            self._only_text(logits)
-            token = int(logits.argmax())
-            if token == self.grammar.eos:
-                break
-            spoken.append(token)
+        spoken = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION)
         return Question(self.grammar.text(spoken))
 
     @torch.inference_mode()
@@ -118,27 +114,34 @@ class Vlm:
             confidence += interval_probability(logp, number)
             numbers.append(number)
             if corner < 3:
-                logits = self._step(first + number, cache, prefill.length + corner)
-        label = self._label(cache, first + numbers[-1], prefill.length + 3)
+                logits = self._steps([first + number], cache, prefill.length + corner)[0]
+        words = self._say(first + numbers[-1], cache, prefill.length + 3, MAX_LABEL)
+        label = self.grammar.text(words).partition(";")[0].strip()  # what follows is the next instance
         return Grounding(locations_to_box(tuple(numbers), size), confidence / 4, label)
 
-    def _label(self, cache: DynamicCache, token: int, position: int, most: int = 8) -> str:
-        """The words after a box, up to the end or the next instance."""
-        words: list[int] = []
-        for step in range(most):
-            logits = self._step(token, cache, position + step)
-            self._only_text(logits)
-            token = int(logits.argmax())
-            if token == self.grammar.eos or ";" in self.grammar.text([token]):
+    def _say(self, token: int, cache: DynamicCache, position: int, most: int) -> list[int]:
+        """Greedy decoding of plain text after `token`, which goes to `position`: up to `most` tokens, without the end."""
+        said = [token]
+        while len(said) <= most:
+            guess = self._drafts.propose(said)[:most - len(said)]
+            best = self._only_text(self._steps([said[-1], *guess], cache, position)).argmax(-1).tolist()
+            right = next((k for k, (g, b) in enumerate(zip(guess, best)) if g != b), len(guess))
+            if right < len(guess):
+                cache.crop(right - len(guess))  # forget the keys of the wrong part; minus the number to drop
+            said += best[:right + 1]
+            position += right + 1
+            if self.grammar.eos in said:
+                said = said[:said.index(self.grammar.eos) + 1]
                 break
-            words.append(token)
-        return self.grammar.text(words)
+        self._drafts.remember(said)
+        return [t for t in said[1:] if t != self.grammar.eos]
 
-    def _only_text(self, logits: Tensor) -> None:
-        """Forbid, in place, every token that is no plain text, except the end."""
+    def _only_text(self, logits: Tensor) -> Tensor:
+        """Forbid, in place, every token that is no plain text, except the end. logits float[n, vocabulary]."""
         g = self.grammar
-        logits[g.first_location:g.first_location + LOCATIONS] = -torch.inf
-        logits[[g.image, g.bos, g.pad, g.clarify]] = -torch.inf
+        logits[:, g.first_location:g.first_location + LOCATIONS] = -torch.inf
+        logits[:, [g.image, g.bos, g.pad, g.clarify]] = -torch.inf
+        return logits
 
     # -- the decoder ---------------------------------------------------------------------------------------------
 
@@ -146,21 +149,24 @@ class Vlm:
         return self.model.get_input_embeddings()(ids)
 
     def _decoder(self, embeddings: Tensor, cache: DynamicCache, start: int, probe: Probe | None = None) -> Tensor:
-        """Hidden states of new tokens that may all look at each other and at the cache, float[1, T, d]."""
+        """Hidden states of new tokens, float[1, T, d]: of the prefix, which may all look at each other, or of a suffix,
+        which look back only and at the cache."""
         count = embeddings.shape[1]
         positions = torch.arange(start + 1, start + count + 1, device=self.device)[None]  # PaliGemma counts from 1
-        free = torch.zeros((1, 1, count, start + count), dtype=embeddings.dtype, device=self.device)
+        mask = None  # nothing is hidden
+        if start and count > 1:
+            mask = embeddings.new_full((1, 1, count, start + count), torch.finfo(embeddings.dtype).min).triu(start + 1)
         return self.model.model.language_model(
             inputs_embeds=embeddings, position_ids=positions, past_key_values=cache, use_cache=True, probe=probe,
-            attention_mask={"full_attention": free, "sliding_attention": free}).last_hidden_state
+            attention_mask={"full_attention": mask, "sliding_attention": mask}).last_hidden_state
 
-    def _step(self, token: int, cache: DynamicCache, position: int) -> Tensor:
-        """Logits after one more suffix token."""
-        embedding = self._embed(torch.tensor([[token]], device=self.device))
-        return self._logits(self._decoder(embedding, cache, position)[0, -1])
+    def _steps(self, tokens: Sequence[int], cache: DynamicCache, position: int) -> Tensor:
+        """Logits after each of some more suffix tokens, float32[len(tokens), vocabulary]."""
+        embeddings = self._embed(torch.tensor([list(tokens)], device=self.device))
+        return self._logits(self._decoder(embeddings, cache, position)[0])
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        """float32[vocabulary], soft-capped where the model says so."""
+        """float32[..., vocabulary], soft-capped where the model says so."""
         logits = self.model.lm_head(hidden).float()
         cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap

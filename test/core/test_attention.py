@@ -54,14 +54,29 @@ def test_cached_decoding_equals_one_uncached_pass(tiny, frame):
     cache, cached = prefill.branch(), [prefill.logits]
     with torch.inference_mode():
         for step, token in enumerate(suffix):
-            cached.append(vlm._step(token, cache, prefill.length + step))
+            cached.append(vlm._steps([token], cache, prefill.length + step)[0])
     encoded, inputs = prefix_inputs(vlm, frame, Prompt("the mug"))
     ids = torch.cat([inputs["input_ids"], torch.tensor([suffix])], 1)
     inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids),
                "token_type_ids": (torch.arange(ids.shape[1]) >= len(encoded.ids)).long()[None]}
     with torch.inference_mode():
         whole = vlm.model(**inputs).logits[0, -len(suffix) - 1:]
+        together = vlm._steps(suffix, prefill.branch(), prefill.length)
     assert torch.allclose(torch.stack(cached), whole, atol=1e-4)
+    assert torch.allclose(together, whole[1:], atol=1e-4)
+
+
+def test_guesses_change_the_number_of_passes_and_no_word(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    passes = []
+    decoder, vlm._decoder = vlm._decoder, lambda e, *a: (passes.append(e.shape[1]), decoder(e, *a))[1]
+    plain = vlm.question(prefill)
+    alone = len(passes)
+    assert set(passes) == {1}
+    assert vlm.question(prefill) == plain and len(passes) - alone < alone / 2
+    vlm._drafts.propose = lambda said: (said[-1], 0, 1)  # wrong from some token on
+    assert vlm.question(prefill) == plain
 
 
 def test_image_features_are_computed_once_for_a_frame_key(tiny, frame):

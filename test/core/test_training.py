@@ -35,9 +35,9 @@ def data(tmp_path_factory, two_mugs):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
-    base = train_base(DEBUG["base"], data, out / "base")
-    adapter = train_ivg(DEBUG["ivg"], data, base, out / "ivg")
-    run = train_ambiguity(DEBUG["ambiguity"], data, base, adapter, out / "ambiguity")
+    base = train_base(DEBUG["base"], [data], out / "base")
+    adapter = train_ivg(DEBUG["ivg"], [data], base, out / "ivg")
+    run = train_ambiguity(DEBUG["ambiguity"], [data], base, adapter, out / "ambiguity")
     return assemble(base, run / "adapter", run / "detector", out / "model")
 
 
@@ -59,10 +59,10 @@ def losses(folder):
 
 def test_a_stopped_run_resumes_to_the_same_loss(data, trained, tmp_path):
     base = trained / "base"
-    train_ivg(DEBUG["ivg"], data, base, tmp_path / "whole")
-    train_ivg(DEBUG["ivg"], data, base, tmp_path / "parts", stop_after=2)
+    train_ivg(DEBUG["ivg"], [data], base, tmp_path / "whole")
+    train_ivg(DEBUG["ivg"], [data], base, tmp_path / "parts", stop_after=2)
     assert len(losses(tmp_path / "parts")) == 2
-    train_ivg(DEBUG["ivg"], data, base, tmp_path / "parts")
+    train_ivg(DEBUG["ivg"], [data], base, tmp_path / "parts")
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from clue_ros.tabletop.dataset import _without_one
+from clue_ros.tabletop.dataset import without_one
 from clue_ros.tabletop.render import Renderer
 from clue_ros.tabletop.scene import to_json
 from clue_ros.tabletop.world import World
@@ -28,7 +28,7 @@ def twins(renderer: Renderer, index: int, seed: int):
         if len(poses) < 3:
             continue
         names = [f"{2 * index + k:04d}.jpg" for k in (0, 1)]
-        drawn = [renderer.draw(p, 2 * index + k, names[k]) for k, p in enumerate((poses, _without_one(poses, rng)))]
+        drawn = [renderer.draw(p, 2 * index + k, names[k]) for k, p in enumerate((poses, without_one(poses, rng)))]
         if None not in drawn:
             return drawn
 

@@ -32,4 +32,5 @@ echo "installing torch into .venv (about 1 minute)"
 pip install -qq ${TORCH_PIP_ARGS:-} "$(grep '^torch==' requirements/core.txt)"
 echo "installing ROS 2 and the rest of requirements/ into .venv (about 2 minutes)"
 pip install -qq -r requirements/core.txt -r requirements/ros.txt -r requirements/train.txt -r requirements/test.txt
+pip install -qq --no-deps -e .  # the clue-... commands, on these sources
 .venv/bin/python tools/patch_wheels.py

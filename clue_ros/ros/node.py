@@ -43,7 +43,9 @@ def load_engine(settings: parameters.Settings) -> Engine:
 
     from clue_ros.pipeline import Clue
     torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
-    return Clue.load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
+    clue = Clue.load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
+    clue.warm_up()
+    return clue
 
 
 class ClueNode(Node):

@@ -79,7 +79,7 @@ def describe(message: AmbiguityHeatmap | String | GroundedObject) -> str:
         return f"        P(ambiguous) {message.probability:.2f}, threshold {message.threshold:.2f}"
     if message.outcome == GroundedObject.OUTCOME_ERROR:
         return f"error   {message.error}"
-    if message.outcome != GroundedObject.OUTCOME_GROUNDED:
+    if message.outcome not in (GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT):
         return f"ended   {OUTCOMES[message.outcome]}: {message.instruction}"
     b = message.box
     return (f"robot   [{b.x1:.0f} {b.y1:.0f} {b.x2:.0f} {b.y2:.0f}] {message.label}, score {message.score:.2f}, "

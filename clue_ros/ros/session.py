@@ -6,10 +6,10 @@
                   no image  |       |                | looked: point            | answer | nobody answers
                   in time   v       +----------------|--------------------------+        v
                           error                      v                            question timeout
-                                        grounded, or error when looking failed
+                              grounded or turn limit, or error when looking failed
 
-A new instruction ends the running request, whatever it is doing, with the outcome *superseded*. At the turn limit the
-core points at the likeliest object instead of asking again, so that ends *grounded* as well.
+A new instruction ends the running request, whatever it is doing, with the outcome *superseded*. When no more
+question is allowed the core points at the likeliest object instead: *turn limit* tells that it was still in doubt.
 
 Every event is a method that takes the time `now` (seconds of one monotonic clock) and returns what has to be told to
 the world, in order: `Looked`, `Asked`, `Finished` or `Note`.
@@ -40,6 +40,7 @@ class Outcome(Enum):
     GROUNDED = 0
     QUESTION_TIMEOUT = 1
     SUPERSEDED = 2
+    TURN_LIMIT = 3
     ERROR = 4
 
 
@@ -114,7 +115,7 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """The request's one outcome. error: a sentence, for ERROR only; grounding: for GROUNDED only."""
+    """The request's one outcome. error: a sentence, for ERROR only; grounding: for GROUNDED and TURN_LIMIT only."""
 
     request: Request
     outcome: Outcome
@@ -195,7 +196,8 @@ class Session:
         request.size, request.decision, request.milliseconds = size, decision, request.milliseconds + milliseconds
         events: list[Event] = [Looked(request, decision)]
         if isinstance(decision.outcome, Grounding):
-            return events + self._finish(Outcome.GROUNDED, grounding=decision.outcome)
+            sure = not decision.ambiguity.is_ambiguous
+            return events + self._finish(Outcome.GROUNDED if sure else Outcome.TURN_LIMIT, grounding=decision.outcome)
         question = decision.outcome.text
         if not question.strip():
             return events + self._finish(Outcome.ERROR, "the model found the instruction ambiguous but asked nothing: "

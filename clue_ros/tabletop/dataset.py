@@ -35,7 +35,7 @@ def _render_one(job: tuple[int, int, bool, str]) -> list[Scene]:
         poses = _renderer.sample(rng)
         if len(poses) < 2 + pairs:
             continue
-        variants = [poses] + ([_without_one(poses, rng)] if pairs else [])
+        variants = [poses] + ([without_one(poses, rng)] if pairs else [])
         drawn = [_renderer.draw(v, index * len(variants) + k, f"images/{index * len(variants) + k:06d}.jpg")
                  for k, v in enumerate(variants)]
         if all(d is not None for d in drawn):
@@ -47,7 +47,7 @@ def _render_one(job: tuple[int, int, bool, str]) -> list[Scene]:
     return scenes
 
 
-def _without_one(poses: list[Pose], rng: np.random.Generator) -> list[Pose]:
+def without_one(poses: list[Pose], rng: np.random.Generator) -> list[Pose]:
     """The poses less one object, one that has a look-alike where possible: that is what makes words ambiguous."""
     alike = [i for i, p in enumerate(poses) if sum((q.shape, q.colour) == (p.shape, p.colour) for q in poses) > 1]
     gone = int(rng.choice(alike if alike else range(len(poses))))

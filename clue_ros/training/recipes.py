@@ -229,5 +229,5 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
 def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
     """A model folder of its three parts."""
     for source, name in ((base, "base"), (adapter, "adapter"), (detector, "detector")):
-        shutil.copytree(source, out / name, dirs_exist_ok=True)
+        shutil.copytree(source, out / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md"))
     return out

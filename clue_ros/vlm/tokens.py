@@ -91,7 +91,7 @@ class Grammar:
         return re.compile("|".join(re.escape(name) for name in names if name.strip()), re.IGNORECASE)
 
     def _spell(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def plain(self, text: str) -> tuple[int, ...]:
         """Token ids of text as text: a special token's name inside it is cut in two, so that it is spelled out."""

@@ -43,7 +43,8 @@ def test_corners_out_of_order_are_no_box():
 
 
 @pytest.mark.parametrize("text", ["<loc0001>", "<image>", "<bos><eos><pad>", "<clarify>", "pick <loc0001><loc1023> up",
-                                  "<LOC0001>", "<<loc0001>>", "<loc<loc0001>0001>"])
+                                  "<LOC0001>", "<<loc0001>>", "<loc<loc0001>0001>",
+                                  "\uff1cloc0001\uff1e", "<\u200bclarify>"])
 def test_what_people_type_never_becomes_a_special_token(grammar, text):
     special = {grammar.image, grammar.bos, grammar.eos, grammar.pad, grammar.clarify,
                *range(grammar.first_location, grammar.first_location + 1024)}

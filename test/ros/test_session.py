@@ -7,8 +7,9 @@ from clue_ros.ros.session import Asked, Finished, Limits, Looked, Note, Outcome,
 from clue_ros.types import Ambiguity, Box, Decision, Grounding, Question
 
 AMBIGUITY = Ambiguity(0.9, 0.5, np.zeros((2, 2), np.float32))
+CERTAIN = Ambiguity(0.1, 0.5, np.zeros((2, 2), np.float32))
 ASK = Decision(AMBIGUITY, Question("do you mean the red one or the blue one?"))
-POINT = Decision(AMBIGUITY, Grounding(Box(1, 2, 3, 4), 0.8, "mug"))
+POINT = Decision(CERTAIN, Grounding(Box(1, 2, 3, 4), 0.8, "mug"))
 LIMITS = Limits(turn_limit=3, question_timeout=10, instruction_timeout=5, max_frame_age=2)
 
 
@@ -33,6 +34,13 @@ def test_clear_instruction_is_grounded():
     looked, end = look(made, POINT, 1.5)
     assert isinstance(looked, Looked) and end.outcome is Outcome.GROUNDED and end.grounding is POINT.outcome
     assert made.request is None and made.next_look(2) is None and made.tick(1000) == []
+
+
+def test_pointing_in_doubt_is_told_apart():
+    made = session(0)
+    made.instruct("the mug", 1)
+    *_, end = look(made, Decision(AMBIGUITY, POINT.outcome), 1.5)
+    assert end.outcome is Outcome.TURN_LIMIT and end.grounding is POINT.outcome
 
 
 def test_question_answer_box():

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, PaliGemmaForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
+from clue_ros.detector import calibration
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.pipeline import Clue
 from clue_ros.types import ModelError
@@ -79,7 +80,9 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_
         if not (folder / name).is_file():
             raise ModelError(f"{folder / name} is missing: the model folder is not complete")
     vlm = load_vlm(folder, device, dtype, allow_download=allow_download)
-    return Clue(vlm, load_detector(folder / "detector", vlm))
+    calibrated = (folder / "detector" / calibration.FILE).is_file()
+    return Clue(vlm, load_detector(folder / "detector", vlm),
+                calibration.Calibration.read(folder / "detector") if calibrated else None)
 
 
 def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter: bool = True,
@@ -87,7 +90,7 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
     """base/ with the LoRA of adapter/ merged into it (exact, and faster than keeping it apart)."""
     transformers_logging.disable_progress_bar()  # a node's log is no place for it
     where = pick_device(device)
-    base = _base_of(folder)
+    base = base_of(folder)
     try:
         model = PaliGemmaForConditionalGeneration.from_pretrained(
             base, dtype=pick_dtype(dtype, where), local_files_only=not allow_download, use_safetensors=True,
@@ -100,7 +103,7 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
     return Vlm(model.to(where), tokenizer)
 
 
-def _base_of(folder: Path) -> str | Path:
+def base_of(folder: Path) -> str | Path:
     """base/ itself, or the Hugging Face id its config names as `clue_base` (weights too large to ship)."""
     config = _json(folder / "base" / "config.json")
     return config.get("clue_base", folder / "base")

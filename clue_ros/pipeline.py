@@ -20,18 +20,19 @@ from pathlib import Path
 
 import numpy as np
 
+from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector
 from clue_ros.dialog import Dialog, should_ask
-from clue_ros.types import Ambiguity, Decision, Frame, Grounding, Prompt, Question
+from clue_ros.types import Ambiguity, Decision, Frame, Grounding, ModelError, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
 
 class Clue:
     """A model that knows when it does not know. Not thread-safe: call it from one thread."""
 
-    def __init__(self, vlm: Vlm, detector: Detector, threshold: float | None = None):
-        self.vlm, self.detector = vlm, detector
-        self.threshold = detector.settings.threshold if threshold is None else threshold
+    def __init__(self, vlm: Vlm, detector: Detector, calibration: Calibration | None = None):
+        self.vlm, self.detector, self.calibration = vlm, detector, calibration
+        self.threshold = detector.settings.threshold
 
     @classmethod
     def load(cls, model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_download: bool = False) -> Clue:
@@ -48,14 +49,29 @@ class Clue:
             prefill = self.vlm.prefill(image, dialog.prompt, layers=self.detector.settings.layers)
         with _timed(times, "detect"):
             ambiguity = self.notice(prefill, frame)
+        outcome: Question | Grounding | None = None
         if should_ask(ambiguity, dialog):
             with _timed(times, "question"):
-                outcome: Question | Grounding = self.vlm.question(prefill)
-        else:
+                outcome = self._new_question(prefill, dialog)
+        if outcome is None:
             with _timed(times, "locate"):
                 outcome = self.vlm.locate(prefill, frame.size)
         times["total"] = sum(times.values())
         return Decision(ambiguity, outcome, times)
+
+    def _new_question(self, prefill: Prefill, dialog: Dialog) -> Question | None:
+        """A question, unless it was answered before: nobody wants to be asked twice, and it would settle nothing."""
+        question = self.vlm.question(prefill)
+        return None if question.text in (turn.question for turn in dialog.prompt.turns) else question
+
+    def keep_risk(self, risk: float) -> None:
+        """Ask so often that acting is wrong in at most `risk` of prompts like those it was calibrated on, 0..1.
+
+        ModelError when the detector was not calibrated.
+        """
+        if self.calibration is None:
+            raise ModelError("the detector has no calibration.json: `clue-train calibrate` makes it from held-out pairs")
+        self.threshold = self.calibration.threshold(risk)
 
     def warm_up(self) -> None:
         """Take every path once on an empty picture, so that the first look is as fast as the second."""

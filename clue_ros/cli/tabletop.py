@@ -1,4 +1,4 @@
-"""clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs]; clue-tabletop sheet --data data/train --out sheet.png"""
+"""clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs] [--unseen]; clue-tabletop sheet --data data/train --out sheet.png"""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def main() -> None:
     write.add_argument("--count", type=int, required=True, help="scenes, or pairs of scenes with --pairs")
     write.add_argument("--seed", type=int, required=True)
     write.add_argument("--pairs", action="store_true", help="with counterfactual twins: the same view, one object fewer")
+    write.add_argument("--unseen", action="store_true", help="the world that is kept from training: other meshes, shades, "
+                                                             "tables, cameras and phrasings; to evaluate on")
     write.add_argument("--workers", type=int, default=2, help="rendering processes")
     write.set_defaults(call=_write)
     sheet = commands.add_parser("sheet", help="a contact sheet with boxes, expressions and questions")
@@ -30,8 +32,9 @@ def main() -> None:
 
 def _write(a: argparse.Namespace) -> None:
     from clue_ros.tabletop import dataset
-    folder = dataset.write(a.out, a.count, a.seed, pairs=a.pairs, workers=a.workers)
     from clue_ros.tabletop.scene import read_scenes
+    from clue_ros.tabletop.world import UNSEEN, World
+    folder = dataset.write(a.out, a.count, a.seed, world=UNSEEN if a.unseen else World(), pairs=a.pairs, workers=a.workers)
     print(f"{len(read_scenes(folder))} scenes in {folder}")
 
 

@@ -29,6 +29,7 @@ def main() -> None:
     calibrate.add_argument("--model", type=Path, required=True)
     calibrate.add_argument("--data", type=Path, required=True, help="data set with pairs, not trained on")
     calibrate.add_argument("--seed", type=int, default=0)
+    calibrate.add_argument("--risk", type=float, default=0.05, help="share of prompts in which it may act wrongly")
     calibrate.set_defaults(call=_calibrate)
     arguments = parser.parse_args()
     run(lambda: arguments.call(arguments))
@@ -38,7 +39,7 @@ def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParse
     parser = commands.add_parser(name, help=help_text)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="data set folders of clue-tabletop write")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--config", choices=("tabletop", "debug", "paligemma2"), default="tabletop")
+    parser.add_argument("--config", choices=("tabletop", "half-full", "debug", "paligemma2"), default="tabletop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--allow-download", action="store_true", help="let transformers fetch the base from the hub")
     parser.set_defaults(call=call)
@@ -82,4 +83,4 @@ def _assemble(a: argparse.Namespace) -> None:
 
 def _calibrate(a: argparse.Namespace) -> None:
     from clue_ros.evaluation.calibrate import calibrate
-    print(calibrate(a.model, a.data, a.seed))
+    print(calibrate(a.model, a.data, a.seed, a.risk))

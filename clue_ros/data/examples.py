@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clue_ros.tabletop import language, questions
+from clue_ros.tabletop.language import SEEN, Phrasing
 from clue_ros.tabletop.scene import Scene, SceneObject
 from clue_ros.types import Box, Prompt, Turn
 
@@ -37,20 +38,21 @@ def _boxes(objects: Sequence[SceneObject], indices: Sequence[int]) -> tuple[Box,
     return tuple(Box(*objects[i].box) for i in indices)
 
 
-def clear(scene: Scene, rng: np.random.Generator) -> Example | None:
+def clear(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN) -> Example | None:
     """An instruction that means exactly one object."""
     found = language.sample(scene.objects, rng, ambiguous=False)
-    return found and _instruction(scene, found, rng)
+    return found and _instruction(scene, found, rng, phrasing=phrasing)
 
 
-def ambiguous(scene: Scene, rng: np.random.Generator) -> Example | None:
+def ambiguous(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN) -> Example | None:
     """An instruction that means several objects, with the best question about them."""
     found = language.sample(scene.objects, rng, ambiguous=True)
     asked = found and questions.ask(scene.objects, found.referents)
-    return asked and _instruction(scene, found, rng, asked[0])
+    return asked and _instruction(scene, found, rng, asked[0], phrasing)
 
 
-def counterfactual(one: Scene, other: Scene, rng: np.random.Generator, tries: int = 30) -> tuple[Example, Example] | None:
+def counterfactual(one: Scene, other: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN,
+                   tries: int = 30) -> tuple[Example, Example] | None:
     """The same words in two scenes: ambiguous in `one`, clear in `other`, its twin with one object fewer."""
     for _ in range(tries):
         found = language.sample(one.objects, rng, ambiguous=True)
@@ -58,16 +60,16 @@ def counterfactual(one: Scene, other: Scene, rng: np.random.Generator, tries: in
         asked = found and questions.ask(one.objects, found.referents)
         if not left or len(left) != 1 or not asked:
             continue
-        doubtful = _instruction(one, found, rng, asked[0])
+        doubtful = _instruction(one, found, rng, asked[0], phrasing)
         clear_one = Example(doubtful.prompt, _boxes(other.objects, left), found.label, None, left, left)
         return doubtful, clear_one
     return None
 
 
 def _instruction(scene: Scene, found: language.Expression, rng: np.random.Generator, question: str | None = None,
-                 ) -> Example:
-    return Example(Prompt(language.command(found.text, rng)), _boxes(scene.objects, found.referents), found.label,
-                   question, found.matches, found.referents)
+                 phrasing: Phrasing = SEEN) -> Example:
+    return Example(Prompt(language.command(found.text, rng, phrasing)), _boxes(scene.objects, found.referents),
+                   found.label, question, found.matches, found.referents)
 
 
 def answered(scene: Scene, rng: np.random.Generator, turns: int = 2) -> Example | None:

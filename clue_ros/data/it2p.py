@@ -1,17 +1,21 @@
 """IT2P (Ahn et al. 2018, arXiv 1805.10799): photographs of coloured blocks, clear and ambiguous commands. Evaluation only.
 
 Layout: images/NNNN.jpg, commands/NNNN.txt with `x y command` lines (target centre in pixels), ambiguous/NNNN.txt with one
-command a line. A command that stands in both files of an image is dropped.
+command a line. A command that stands in both files of an image is left out.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import cv2
-
-from clue_ros.types import Frame, InputError
+from clue_ros.data.fields import read_bytes
+from clue_ros.data.records import Picture, Reading, Record
+from clue_ros.types import Frame, InputError, Prompt
 
 
 @dataclass(frozen=True)
@@ -28,29 +32,64 @@ class Command:
         return self.target is None
 
 
+def read_it2p(folder: str | Path) -> Reading:
+    """Every command as a record: the target is a point when it is clear, not known when it is ambiguous.
+
+    Left out and counted: commands that stand as clear and as ambiguous. FileNotFoundError when the folder is no IT2P data
+    set, InputError for a line that is no command.
+    """
+    return Reading(f"IT2P {folder}", partial(_records, Path(folder)))
+
+
+def _records(folder: Path, skipped: Counter[str]) -> Iterator[Record]:
+    for number, c in enumerate(_commands(folder, skipped)):
+        yield Record(_photo(folder, c.image), Prompt(c.text), f"{c.image}/{number}", "IT2P", c.ambiguous, target=c.target)
+
+
 def read_commands(folder: str | Path) -> list[Command]:
-    """Every command, by image. FileNotFoundError when the folder is no IT2P data set."""
-    folder = Path(folder)
+    """Every command, by image; errors as `read_it2p`."""
+    return list(_commands(Path(folder), Counter()))
+
+
+def _commands(folder: Path, skipped: Counter[str]) -> Iterator[Command]:
     if not (folder / "commands").is_dir() or not (folder / "images").is_dir():
         raise FileNotFoundError(f"{folder} is no IT2P data set: it needs images/, commands/ and ambiguous/")
-    commands: list[Command] = []
     for file in sorted((folder / "commands").glob("*.txt")):
-        clear = [line.split(maxsplit=2) for line in file.read_text().splitlines() if len(line.split(maxsplit=2)) == 3]
+        clear = [_clear(line, file, number) for number, line in _lines(file)]
         doubtful_file = folder / "ambiguous" / file.name
-        doubtful = {t.strip() for t in doubtful_file.read_text().splitlines() if t.strip()} if doubtful_file.is_file() else set()
-        spoken = {text for _, _, text in clear}
-        commands += [Command(file.stem, text, (float(x), float(y))) for x, y, text in clear if text not in doubtful]
-        commands += [Command(file.stem, text, None) for text in sorted(doubtful - spoken)]
-    return commands
+        doubtful = {text for _, text in _lines(doubtful_file)} if doubtful_file.is_file() else set()
+        spoken = {c.text for c in clear}
+        skipped["line of a command that is both clear and ambiguous"] += (
+            sum(c.text in doubtful for c in clear) + len(doubtful & spoken))
+        yield from (c for c in clear if c.text not in doubtful)
+        yield from (Command(file.stem, text, None) for text in sorted(doubtful - spoken))
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of every line that is not blank."""
+    for number, line in enumerate(read_bytes(file).decode(errors="replace").splitlines(), 1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def _clear(line: str, file: Path, number: int) -> Command:
+    try:
+        x, y, text = line.split(maxsplit=2)
+        target = float(x), float(y)
+    except ValueError as error:
+        raise InputError(f'{file}, line {number} must be "x y command", is "{line[:60]}"') from error
+    if not all(map(math.isfinite, target)):
+        raise InputError(f"{file}, line {number}: the target {x} {y} is no point of the image")
+    return Command(file.stem, text, target)
+
+
+def _photo(folder: Path, image: str) -> Picture:
+    return Picture.of_file(folder / "images" / f"{image}.jpg")
 
 
 def read_photo(folder: str | Path, image: str) -> Frame:
-    """The photograph of a command, keyed by its name."""
-    path = Path(folder) / "images" / f"{image}.jpg"
-    bgr = cv2.imread(str(path))
-    if bgr is None:
-        raise InputError(f"{path} is no readable image")
-    return Frame(bgr[..., ::-1].copy(), key=str(path))
+    """The photograph of a command, keyed by its name. InputError when it is no readable image."""
+    return _photo(Path(folder), image).frame()
 
 
 def language_controlled(commands: list[Command]) -> list[Command]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 
 from clue_ros.data.augment import View, camera_noise, random_zoom
+from clue_ros.tabletop.language import SEEN, UNSEEN, Phrasing
 from clue_ros.tabletop.scene import Scene, read_scenes
 
 
@@ -17,6 +19,7 @@ class SceneImages:
     """Data set folders of `clue-tabletop write`, one after the other. The JPEG files are kept in memory, encoded."""
 
     def __init__(self, *folders: str | Path):
+        self.folders = tuple(Path(folder) for folder in folders)
         self.scenes: list[Scene] = []
         self.encoded: list[np.ndarray] = []
         for folder in folders:
@@ -33,6 +36,17 @@ class SceneImages:
         """uint8[H, W, 3] RGB and its truth, as rendered."""
         bgr = cv2.imdecode(self.encoded[index], cv2.IMREAD_COLOR)
         return np.ascontiguousarray(bgr[..., ::-1]), self.scenes[index]
+
+    @cached_property
+    def unseen(self) -> bool:
+        """Whether a folder holds scenes of the kind that is kept from training (`World.unseen`)."""
+        files = [f / "world.json" for f in self.folders if (f / "world.json").is_file()]
+        return any(json.loads(f.read_text(encoding="utf-8"))["world"].get("unseen", False) for f in files)
+
+    @property
+    def phrasing(self) -> Phrasing:
+        """How instructions about these scenes are put."""
+        return UNSEEN if self.unseen else SEEN
 
     @cached_property
     def twins(self) -> list[tuple[int, int]]:

@@ -1,30 +1,91 @@
-"""From logits to probabilities that mean something, on held-out data: Platt scaling and the threshold."""
+"""From logits to probabilities that mean something, and from a risk to the threshold that keeps it: on held-out data.
+
+`detector/calibration.json` keeps what was seen on that data, so that another risk can be chosen later without it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 
 from clue_ros.detector.network import DetectorSettings
+from clue_ros.types import InputError, ModelError
+
+RISK = 0.05
+FILE = "calibration.json"
 
 
-def calibrate(settings: DetectorSettings, probability: np.ndarray, truth: np.ndarray) -> DetectorSettings:
-    """Settings whose P is calibrated (Platt 1999) and whose threshold gives the best F1 on this data.
+def platt(settings: DetectorSettings, probability: np.ndarray, truth: np.ndarray) -> DetectorSettings:
+    """Settings whose P is calibrated (Platt 1999).
 
     probability float[n]: P of a detector with these `settings`; truth bool[n]: whether the prompt was ambiguous.
     """
-    clipped = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
-    logit = np.log(clipped / (1 - clipped))
-    raw = (logit - settings.shift) / settings.scale
+    from sklearn.linear_model import LogisticRegression  # of the training extra; the node needs `Calibration` only
+    raw = (_logit(probability) - settings.shift) / settings.scale
     fitted = LogisticRegression(C=1e6).fit(raw[:, None], truth)
     scale, shift = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     if scale <= 0:
         raise ValueError("the detector's logit does not grow with ambiguity: train it before calibrating")
-    calibrated = 1 / (1 + np.exp(-(scale * raw + shift)))
-    grid = np.linspace(0.02, 0.98, 97)
-    scores = np.array([f1_score(truth, calibrated >= t, zero_division=0) for t in grid])
-    best = grid[scores >= scores.max() - 1e-12]
-    return replace(settings, scale=scale, shift=shift, threshold=float(np.median(best)))
+    return replace(settings, scale=scale, shift=shift)
+
+
+def recalibrated(probability: np.ndarray, before: DetectorSettings, after: DetectorSettings) -> np.ndarray:
+    """P of a detector with settings `after`, from its P with settings `before`."""
+    raw = (_logit(probability) - before.shift) / before.scale
+    return 1 / (1 + np.exp(-(after.scale * raw + after.shift)))
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    clipped = np.clip(np.asarray(probability, np.float64), 1e-6, 1 - 1e-6)
+    return np.log(clipped / (1 - clipped))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Prompts that were not trained on, each looked at once, as often ambiguous as clear.
+
+    data: what they were. probability: calibrated P(ambiguous) of each. wrong: whether the box would have been wrong
+    (IoU below 0.5 with the object the person had in mind), had the robot acted at once.
+    """
+
+    data: str
+    probability: tuple[float, ...]
+    wrong: tuple[bool, ...]
+
+    def threshold(self, risk: float = RISK) -> float:
+        """The greatest threshold at which the robot acts wrongly in at most `risk` of such prompts.
+
+        Conformal risk control (Angelopoulos et al., arXiv 2208.02814) for the loss "acts, and the box is wrong", which
+        can only grow with the threshold: the expected loss on a new prompt, exchangeable with these n, is at most
+        `risk` when (losses + 1) / (n + 1) <= risk. A risk too small for n prompts to show gives 0: ask always.
+        """
+        if not 0.0 <= risk <= 1.0:
+            raise InputError(f"a risk lies between 0 and 1, got {risk}")
+        count = len(self.probability)
+        allowed = math.floor(risk * (count + 1) - 1 + 1e-9)
+        if allowed < 0:
+            return 0.0
+        wrongs = sorted(p for p, wrong in zip(self.probability, self.wrong) if wrong)
+        return wrongs[allowed] if allowed < len(wrongs) else 1.0
+
+    def save(self, folder: Path) -> None:
+        """Write it beside the detector."""
+        record = asdict(self) | {"probability": [round(p, 5) for p in self.probability], "wrong": [int(w) for w in self.wrong]}
+        (folder / FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Calibration:
+        """Inverse of `save`. ModelError names the file."""
+        path = folder / FILE
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            made = cls(str(record["data"]), tuple(map(float, record["probability"])), tuple(map(bool, record["wrong"])))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path} cannot be read: `clue-train calibrate` makes it ({type(error).__name__})") from error
+        if len(made.probability) != len(made.wrong) or not all(0 <= p <= 1 for p in made.probability):
+            raise ModelError(f"{path} is no calibration: it needs as many P, 0 to 1, as verdicts")
+        return made

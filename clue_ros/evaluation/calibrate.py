@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clue_ros.detector.calibration import calibrate as fit
-from clue_ros.evaluation.suites import read_pairs
+from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.calibration import RISK, Calibration, platt, recalibrated
+from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.model_folder import load, save_detector
 
 
-def calibrate(model: Path, data: Path, seed: int = 0) -> str:
+def calibrate(model: Path, data: Path, seed: int = 0, risk: float = RISK) -> str:
     """Set scale, shift and threshold of `model`/detector from the pairs of `data`; a sentence that says what they are."""
     clue = load(model)
-    read = read_pairs(clue, data, seed)
-    settings = fit(clue.detector.settings, read.probability, read.truth)
-    clue.detector.settings = settings
-    save_detector(clue.detector, Path(model) / "detector")
-    return (f"calibrated on {len(read.truth)} prompts: P = sigmoid({settings.scale:.3f} x logit {settings.shift:+.3f}), "
-            f"ask when P >= {settings.threshold:.2f}")
+    looks = look_at_pairs(clue, SceneImages(data), seed, questions=False)
+    before = clue.detector.settings
+    after = platt(before, looks.probability, looks.ambiguous)
+    probability = recalibrated(looks.probability, before, after)
+    calibration = Calibration(f"{len(probability)} prompts of {data.name}, seed {seed}", tuple(map(float, probability)),
+                              tuple(map(bool, looks.iou < 0.5)))
+    threshold = calibration.threshold(risk)
+    clue.detector.settings = type(after)(**vars(after) | {"threshold": threshold})
+    folder = Path(model) / "detector"
+    save_detector(clue.detector, folder)
+    calibration.save(folder)
+    return (f"calibrated on {len(probability)} prompts: P = sigmoid({after.scale:.3f} x logit {after.shift:+.3f}); "
+            f"at risk {risk:g} it asks when P >= {threshold:.2f}, that is {(probability >= threshold).mean():.2f} of the time")

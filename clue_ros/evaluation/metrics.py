@@ -1,4 +1,8 @@
-"""Scores, each with a 95 % bootstrap interval. Pure: arrays in, numbers out."""
+"""Scores, each with a 95 % bootstrap interval. Pure: arrays in, numbers out.
+
+They are written in NumPy because an interval computes each a thousand times, and scikit-learn's checks of its input take
+longer than the score; the tests hold them against scikit-learn's.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
+from scipy.stats import rankdata
 
 
 @dataclass(frozen=True)
@@ -44,25 +48,76 @@ def accuracy_at(threshold: float) -> Callable[[np.ndarray], float]:
     return lambda iou: float(np.mean(iou >= threshold))
 
 
+def _ratio(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def precision(truth: np.ndarray, said: np.ndarray) -> float:
+    """Share of what was said that is true; 0 when nothing was said. bool[n] each."""
+    return _ratio((truth & said).sum(), said.sum())
+
+
+def recall(truth: np.ndarray, said: np.ndarray) -> float:
+    """Share of what is true that was said; 0 when nothing is true. bool[n] each."""
+    return _ratio((truth & said).sum(), truth.sum())
+
+
+def f1(truth: np.ndarray, said: np.ndarray) -> float:
+    """Harmonic mean of precision and recall. bool[n] each."""
+    return _ratio(2 * (truth & said).sum(), truth.sum() + said.sum())
+
+
+def best_f1_threshold(truth: np.ndarray, probability: np.ndarray) -> float:
+    """The threshold of 0.02, 0.03 ... 0.98 with the greatest F1; the median where several have it."""
+    grid = np.linspace(0.02, 0.98, 97)
+    scores = np.array([f1(truth, probability >= t) for t in grid])
+    return float(np.median(grid[scores >= scores.max() - 1e-12]))
+
+
 def auroc(truth: np.ndarray, score: np.ndarray) -> float:
-    """Area under the ROC curve; nan when only one class is present."""
-    return float(roc_auc_score(truth, score)) if 0 < truth.sum() < len(truth) else float("nan")
+    """Area under the ROC curve, by ranks (Mann & Whitney 1947); nan when only one class is present."""
+    positive = int(truth.sum())
+    negative = len(truth) - positive
+    if not positive or not negative:
+        return float("nan")
+    return float((rankdata(score)[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def average_precision(truth: np.ndarray, score: np.ndarray) -> float:
+    """AUPRC as the sum of precision times the step in recall, equal scores together; nan when nothing is true."""
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)  # of each group of equal scores
+    hits, said = np.cumsum(truth[order])[last], np.flatnonzero(last) + 1
+    return float(np.sum(np.diff(hits, prepend=0) / truth.sum() * hits / said))
 
 
 def expected_calibration_error(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
     """ECE with equal-width bins (Guo et al. 2017): mean |share of positives - mean probability|, weighted by count."""
     which = np.minimum((probability * bins).astype(int), bins - 1)
-    return float(sum(abs(truth[which == b].mean() - probability[which == b].mean()) * (which == b).mean()
-                     for b in range(bins) if (which == b).any()))
+    gap = np.bincount(which, weights=truth, minlength=bins) - np.bincount(which, weights=probability, minlength=bins)
+    return float(np.abs(gap).sum() / len(truth))
+
+
+def area_under_risk_coverage(wrong: np.ndarray, probability: np.ndarray) -> float:
+    """AURC (Geifman & El-Yaniv 2017): mean share of wrong acts over all coverages, the least ambiguous prompts first."""
+    ordered = wrong[np.argsort(probability, kind="stable")].astype(float)
+    return float(np.mean(np.cumsum(ordered) / np.arange(1, len(ordered) + 1)))
+
+
+def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, Score]:
+    """What acting without a question below the threshold costs. wrong bool[n]: the box would be wrong."""
+    acts = probability < threshold
+    return {"acts wrongly, of all prompts": bootstrap(np.mean, acts & wrong), "asks": bootstrap(np.mean, ~acts),
+            "area under risk-coverage": bootstrap(area_under_risk_coverage, wrong, probability)}
 
 
 def detection_scores(truth: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, Score]:
     """Precision, recall, F1 at the threshold; AUROC, AUPRC and ECE of the probability. truth bool[n], probability [n]."""
-    truth, said = np.asarray(truth, bool), np.asarray(probability) >= threshold
-    hard = {"precision": precision_score, "recall": recall_score, "F1": f1_score}
-    scores = {name: bootstrap(lambda t, s, m=metric: float(m(t, s, zero_division=0)), truth, said)
-              for name, metric in hard.items()}
-    scores["AUROC"] = bootstrap(auroc, truth, probability)
-    scores["AUPRC"] = bootstrap(lambda t, p: float(average_precision_score(t, p)) if t.any() else np.nan, truth, probability)
-    scores["ECE"] = bootstrap(expected_calibration_error, truth, probability)
-    return scores
+    truth, probability = np.asarray(truth, bool), np.asarray(probability, np.float64)
+    said = probability >= threshold
+    scores = {name: bootstrap(metric, truth, said) for name, metric in
+              {"precision": precision, "recall": recall, "F1": f1}.items()}
+    soft = {"AUROC": auroc, "AUPRC": average_precision, "ECE": expected_calibration_error}
+    return scores | {name: bootstrap(metric, truth, probability) for name, metric in soft.items()}

@@ -12,11 +12,10 @@ from tqdm import tqdm
 from clue_ros.data import examples, it2p
 from clue_ros.data.examples import Example
 from clue_ros.data.scenes import SceneImages
-from clue_ros.evaluation.metrics import Score, accuracy_at, bootstrap, detection_scores
+from clue_ros.evaluation.metrics import Score, accuracy_at, bootstrap, detection_scores, risk_scores
 from clue_ros.pipeline import Clue
-from clue_ros.tabletop.questions import is_true_difference
-from clue_ros.tabletop.scene import Scene
-from clue_ros.types import Ambiguity, Box, Frame, Prompt
+from clue_ros.tabletop.questions import is_true_difference, splits_best
+from clue_ros.types import Ambiguity, Box, Frame, InputError, Prompt
 from clue_ros.vlm.paligemma import Prefill
 
 Table = dict[str, Score]
@@ -38,7 +37,7 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     source, ious = SceneImages(folder), []
     for index in tqdm(range(min(len(source), limit or len(source))), desc="clear instructions"):
         rgb, scene = source[index]
-        example = examples.clear(scene, np.random.default_rng((seed, index)))
+        example = examples.clear(scene, np.random.default_rng((seed, index)), source.phrasing)
         if example is None:
             continue
         frame = Frame(rgb)
@@ -50,44 +49,59 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
 
 
 @dataclass(frozen=True)
-class PairReadings:
-    """What was read on counterfactual pairs: truth, P(ambiguous) and raw logit-free probability of each, questions."""
+class Looks:
+    """One look at each of n prompts. Arrays of n unless said otherwise.
 
-    truth: np.ndarray
+    ambiguous: the truth. probability: the detector's P. asks: P(first suffix token is the condition `clarify`), the
+    decoder's own preference. iou: of the box, had it acted at once, with the object in mind (one of those meant, drawn
+    with the seed). Of the ambiguous ones only: questions, whether each names a true difference, whether none would have
+    left fewer candidates, and the share of the objects meant that have a candidate box of IoU >= 0.5.
+    """
+
+    ambiguous: np.ndarray
     probability: np.ndarray
-    asks: np.ndarray  # P(first suffix token is the condition `clarify`), the decoder's own preference
-    true_questions: np.ndarray
+    asks: np.ndarray
+    iou: np.ndarray
     questions: list[str]
-    candidates_found: np.ndarray  # of the objects meant, the share with a candidate box at IoU >= 0.5
+    true_question: np.ndarray
+    best_question: np.ndarray
+    candidates_found: np.ndarray
 
 
 def pairs_of(source: SceneImages, seed: int) -> Iterator[tuple[int, int, tuple[Example, Example]]]:
     """Index of the ambiguous scene, of its twin, and the same words about both."""
     for full, fewer in source.twins:
-        found = examples.counterfactual(source.scenes[full], source.scenes[fewer], np.random.default_rng((seed, full)))
+        rng = np.random.default_rng((seed, full))
+        found = examples.counterfactual(source.scenes[full], source.scenes[fewer], rng, source.phrasing)
         if found:
             yield full, fewer, found
 
 
-def read_pairs(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> PairReadings:
-    """The detector, the decoder's own preference and the question on every pair of a data set with pairs."""
-    source = SceneImages(folder)
+def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None = None, *, questions: bool = True) -> Looks:
+    """One look at both prompts of every counterfactual pair. InputError when the data has no pairs."""
     chosen = list(pairs_of(source, seed))[:limit]
-    truth, probability, asks, true, spoken, recalls = [], [], [], [], [], []
-    for doubtful, clear, (first, second) in tqdm(chosen, desc="counterfactual pairs"):
-        for index, example in ((doubtful, first), (clear, second)):
+    if not chosen:
+        raise InputError(f"there are no counterfactual pairs in {source.folders[0]}: write it with --pairs")
+    rng = np.random.default_rng(seed)
+    truth, probability, asks, ious, spoken, true, best, recalls = [], [], [], [], [], [], [], []
+    for full, fewer, (doubtful, clear) in tqdm(chosen, desc="counterfactual pairs"):
+        for index, example in ((full, doubtful), (fewer, clear)):
             rgb, scene = source[index]
             frame = Frame(rgb)
             prefill, ambiguity = understand(clue, frame, example.prompt)
+            target = example.boxes[int(rng.integers(len(example.boxes)))]
             truth.append(example.ambiguous)
             probability.append(ambiguity.probability)
             asks.append(float(prefill.logits.softmax(-1)[clue.vlm.grammar.clarify]))
+            ious.append(clue.vlm.locate(prefill, frame.size).box.iou(scaled(target, frame.size)))
             if example.ambiguous:
-                question = clue.vlm.question(prefill).text
-                spoken.append(question)
-                true.append(is_true_difference(scene.objects, example.referents, question))
                 recalls.append(_recall(ambiguity, example, frame.size))
-    return PairReadings(np.array(truth), np.array(probability), np.array(asks), np.array(true), spoken, np.array(recalls))
+            if example.ambiguous and questions:
+                spoken.append(clue.vlm.question(prefill).text)
+                true.append(is_true_difference(scene.objects, example.referents, spoken[-1]))
+                best.append(splits_best(scene.objects, example.referents, spoken[-1]))
+    return Looks(np.array(truth), np.array(probability), np.array(asks), np.array(ious), spoken, np.array(true),
+                 np.array(best), np.array(recalls))
 
 
 def _recall(ambiguity: Ambiguity, example: Example, size: tuple[int, int]) -> float:
@@ -96,13 +110,16 @@ def _recall(ambiguity: Ambiguity, example: Example, size: tuple[int, int]) -> fl
 
 
 def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> Table:
-    """Detector scores on counterfactual pairs (balanced by construction), and the questions asked about them."""
-    read = read_pairs(clue, folder, seed, limit)
-    table = {f"ambiguity {k}": v for k, v in detection_scores(read.truth, read.probability, clue.threshold).items()}
-    first_token = detection_scores(read.truth, read.asks, 0.5)
-    table |= {f"first-token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
-    table["question names a true difference"] = bootstrap(np.mean, read.true_questions)
-    table["candidate boxes: recall of objects meant"] = bootstrap(np.mean, read.candidates_found)
+    """Detector scores on counterfactual pairs (balanced by construction), what acting at its word would risk, and the
+    questions it asks."""
+    looks = look_at_pairs(clue, SceneImages(folder), seed, limit)
+    table = {f"ambiguity {k}": v for k, v in detection_scores(looks.ambiguous, looks.probability, clue.threshold).items()}
+    first_token = detection_scores(looks.ambiguous, looks.asks, 0.5)
+    table |= {f"first token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
+    table |= risk_scores(looks.iou < 0.5, looks.probability, clue.threshold)
+    table["question names a true difference"] = bootstrap(np.mean, looks.true_question)
+    table["no question would split better"] = bootstrap(np.mean, looks.best_question)
+    table["candidate boxes: recall of objects meant"] = bootstrap(np.mean, looks.candidates_found)
     return table
 
 

@@ -25,6 +25,21 @@ VERBS = ("pick up", "pick up", "grab", "take", "hand me", "give me", "bring me",
 
 
 @dataclass(frozen=True)
+class Phrasing:
+    """What is said around a noun phrase: words before it, words after it."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...] = ("",)
+
+
+SEEN = Phrasing(VERBS)
+# Kept from training.
+UNSEEN = Phrasing(("would you mind getting", "let me have", "go and get", "i would like", "hand over", "show me", "find",
+                   "select", "i am looking for", "your next target is", "we need", "pick"),
+                  ("", " please", " for me", " now", ", thank you"))
+
+
+@dataclass(frozen=True)
 class Grade:
     """`within` of the extreme counts as meant, beyond `beyond` does not; in between nobody is sure. Image fractions."""
 
@@ -240,6 +255,6 @@ def sample(objects: Sequence[SceneObject], rng: np.random.Generator, ambiguous: 
     return None
 
 
-def command(text: str, rng: np.random.Generator) -> str:
+def command(text: str, rng: np.random.Generator, phrasing: Phrasing = SEEN) -> str:
     """An instruction around the noun phrase: "pick up the red mug"."""
-    return text if rng.random() < 0.1 else f"{pick(rng, VERBS)} {text}"
+    return text if rng.random() < 0.1 else f"{pick(rng, phrasing.before)} {text}{pick(rng, phrasing.after)}"

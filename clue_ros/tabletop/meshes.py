@@ -97,8 +97,61 @@ def bowl() -> Mesh:
     return revolve([(1e-4, 0), *outer, *inner, (1e-4, 0.005)], segments=28)
 
 
+def brick() -> Mesh:
+    """A block that is no cube: 6 x 4 x 3 cm."""
+    vertices, faces = block()
+    return vertices * (1.2, 0.8, 0.6), faces
+
+
+def egg() -> Mesh:
+    """A ball that is no sphere, 4.8 cm wide and 5.6 cm high, in coarse facets."""
+    t = np.linspace(-np.pi / 2, np.pi / 2, 7)
+    return revolve([(max(0.024 * np.cos(a), 1e-4), 0.028 + 0.028 * np.sin(a)) for a in t], segments=9)
+
+
+def slim_can() -> Mesh:
+    """The wall of a slim, tall can, 4 cm wide and 8.8 cm high, narrower at its foot."""
+    return revolve([(1e-4, 0), (0.015, 0), (0.020, 0.008), (0.020, 0.084), (0.0175, 0.088), (0.0135, 0.088)])
+
+
+def slim_can_lid() -> Mesh:
+    """Its metal lid."""
+    return revolve([(0.0135, 0.088), (0.013, 0.0865), (1e-4, 0.0865)])
+
+
+def flask() -> Mesh:
+    """A bottle with a round belly and a long neck."""
+    return revolve([(1e-4, 0), (0.014, 0), (0.0215, 0.014), (0.0235, 0.030), (0.020, 0.046), (0.0075, 0.060),
+                    (0.0075, 0.100)])
+
+
+def flask_cork() -> Mesh:
+    """Its stopper; the whole stands 11.2 cm high."""
+    return revolve([(0.0065, 0.098), (0.0085, 0.112), (1e-4, 0.112)])
+
+
+def tapered_mug() -> Mesh:
+    """A mug that widens upwards, with a small low handle."""
+    cup = revolve([(1e-4, 0), (0.017, 0), (0.026, 0.046), (0.0215, 0.046)])
+    return join(cup, torus_arc(0.011, 0.004, (0.021, 0, 0.022)))
+
+
+def tapered_mug_inside() -> Mesh:
+    """Its inside."""
+    return revolve([(0.0215, 0.046), (0.0145, 0.005), (1e-4, 0.005)])
+
+
+def steep_bowl() -> Mesh:
+    """A bowl with straight, steep walls, 7 cm wide and 3.6 cm high."""
+    return revolve([(1e-4, 0), (0.020, 0), (0.035, 0.036), (0.031, 0.036), (0.018, 0.005), (1e-4, 0.005)], segments=12)
+
+
 # Parts of every shape, and the RGB of those that do not take the object's colour.
 METAL, GLAZE, PLASTIC = (0.72, 0.73, 0.75), (0.93, 0.92, 0.88), (0.13, 0.13, 0.14)
 PARTS = {"block": ((block, None),), "ball": ((ball, None),), "can": ((can, None), (can_lid, METAL)),
          "bottle": ((bottle, None), (bottle_cap, PLASTIC)), "mug": ((mug, None), (mug_inside, GLAZE)),
          "bowl": ((bowl, None),)}
+# Other things that go by the same names; scenes to train on never show them.
+UNSEEN_PARTS = {"block": ((brick, None),), "ball": ((egg, None),), "can": ((slim_can, None), (slim_can_lid, METAL)),
+                "bottle": ((flask, None), (flask_cork, (0.62, 0.47, 0.33))),
+                "mug": ((tapered_mug, None), (tapered_mug_inside, GLAZE)), "bowl": ((steep_bowl, None),)}

@@ -132,6 +132,16 @@ def is_true_difference(objects: Sequence[SceneObject], candidates: Sequence[int]
     return sum(bool(members) for members in groups.values()) >= 2
 
 
+def splits_best(objects: Sequence[SceneObject], candidates: Sequence[int], question: str) -> bool:
+    """Whether the question is true and no other would leave fewer candidates after its least helpful answer."""
+    if not is_true_difference(objects, candidates, question):
+        return False
+    members = [set(m) for m in selected(objects, candidates, *parse(question)).values() if m]
+    unnamed = set(candidates) - set().union(*members)
+    worst = max(map(len, [*members, unnamed]))
+    return worst <= splits(objects, candidates)[0].worst
+
+
 def answer_text(attribute: str, value: str, rng: np.random.Generator) -> str:
     """One way a person picks an option."""
     if attribute == "position":

@@ -15,11 +15,10 @@ import numpy as np
 
 from clue_ros.tabletop import meshes
 from clue_ros.tabletop.scene import Scene, SceneObject
-from clue_ros.tabletop.world import COLOUR_RANGES, World
+from clue_ros.tabletop.world import COLOUR_RANGES, UNSEEN_RANGES, World
 
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 COPIES = 4  # bodies of one shape and size: no scene has more of them
-FIELD_OF_VIEW = 45.0  # vertical, degrees
 AWAY = np.array([0.0, 0.0, -50.0])
 
 
@@ -48,16 +47,31 @@ def noise_texture(rng: np.random.Generator, stretch: int) -> bytes:
     return cv2.imencode(".png", cv2.merge([grey.clip(0, 255).astype(np.uint8)] * 3))[1].tobytes()
 
 
+def pattern_texture(rng: np.random.Generator, stretch: int) -> bytes:
+    """PNG of stripes or checks in two greys, uint8[128, 128, 3]; more stripes the greater `stretch`."""
+    y, x = np.indices((128, 128)) * (2 + stretch) // 32 % 2
+    checked = (x ^ y) if rng.random() < 0.5 else x
+    grey = np.where(checked, 255, rng.uniform(120, 215)).astype(np.uint8)
+    return cv2.imencode(".png", cv2.merge([grey] * 3))[1].tobytes()
+
+
+def parts_of(world: World) -> dict:
+    """The meshes of every shape's parts, as `meshes.PARTS`."""
+    return meshes.UNSEEN_PARTS if world.unseen else meshes.PARTS
+
+
 def model_xml(world: World) -> tuple[str, dict[str, bytes], list[tuple[str, str]]]:
     """The MuJoCo model, its texture files, and (shape, size) of every slot."""
     rng = np.random.default_rng(7)
-    textures = {f"noise{i}.png": noise_texture(rng, stretch=(1, 1, 4, 8)[i % 4]) for i in range(8)}
+    draw = pattern_texture if world.unseen else noise_texture
+    textures = {f"cloth{i}.png": draw(rng, (1, 1, 4, 8)[i % 4]) for i in range(8)}
+    parts = parts_of(world)
     slots = [(shape, size) for shape in world.shapes for size in world.sizes for _ in range(COPIES)]
     numbers = lambda a: " ".join(f"{v:.6g}" for v in np.asarray(a).ravel())  # noqa: E731
     assets = "".join(f'<texture name="{n}" type="2d" file="{n}"/><material name="{n}" texture="{n}" texuniform="true" '
                      f'texrepeat="3 3" specular="0.1"/>' for n in textures)
     for shape in world.shapes:
-        for part, (build, _) in enumerate(meshes.PARTS[shape]):
+        for part, (build, _) in enumerate(parts[shape]):
             vertices, faces = build()
             for size in world.sizes:
                 scale = world.scale_small if size == "small" else 1.0
@@ -66,7 +80,7 @@ def model_xml(world: World) -> tuple[str, dict[str, bytes], list[tuple[str, str]
     bodies = "".join(
         f'<body name="slot{i}" mocap="true" pos="0 0 -50">' + "".join(
             f'<geom type="mesh" mesh="{shape}-{size}-{part}" material="gloss{i % 3}" rgba="{numbers(rgb or (1, 0, 0))} 1"/>'
-            for part, (_, rgb) in enumerate(meshes.PARTS[shape])) + "</body>"
+            for part, (_, rgb) in enumerate(parts[shape])) + "</body>"
         for i, (shape, size) in enumerate(slots))
     clutter = "".join(f'<body name="clutter{i}" mocap="true" pos="0 0 -50"><geom type="box" size=".1 .02 .003"/></body>'
                       for i in range(world.clutter))
@@ -77,7 +91,7 @@ def model_xml(world: World) -> tuple[str, dict[str, bytes], list[tuple[str, str]
     <material name="gloss1" specular="0.4" shininess="0.4"/><material name="gloss2" specular="0.8" shininess="0.8"/></asset>
     <worldbody><light name="key" pos="0 0 2" dir="0 0 -1" directional="true"/>
     <light name="fill" pos="0 0 2" dir="0 0 -1" directional="true" castshadow="false"/>
-    <body mocap="true" name="camera"><camera name="camera" fovy="{FIELD_OF_VIEW}"/></body>
+    <body mocap="true" name="camera"><camera name="camera" fovy="{world.field_of_view}"/></body>
     <geom name="floor" type="plane" size="20 20 1" pos="0 0 -0.4" material="flat"/>
     <geom name="table" type="box" size="5 5 0.01" pos="0 0 -0.01" material="flat"/>{bodies}{clutter}</worldbody></mujoco>"""
     return xml, textures, slots
@@ -125,7 +139,7 @@ class Renderer:
         level = rng.uniform(0.02, 0.22) if dark else rng.uniform(0.3, 1.0)
         table = model.geom("table").id
         textured = rng.random() < world.textured_table
-        model.geom_matid[table] = model.material(f"noise{rng.integers(8)}.png" if textured else "flat").id
+        model.geom_matid[table] = model.material(f"cloth{rng.integers(8)}.png" if textured else "flat").id
         model.geom_rgba[table] = [*(tint * level), 1]
         model.geom_size[table, :2] = rng.uniform(0.16, 0.4, 2) if rng.random() < world.table_edge else 5.0
         model.geom_rgba[model.geom("floor").id] = [*rng.uniform(0.02, 0.95) * rng.uniform(0.7, 1, 3), 1]
@@ -157,7 +171,7 @@ class Renderer:
         azimuth, roll = np.radians(rng.uniform(*world.azimuth)), np.radians(rng.uniform(*world.roll))
         aspect = world.resolution[0] / world.resolution[1]
         share = rng.uniform(*world.block_width)
-        distance = 0.05 / (share * 2 * np.tan(np.radians(FIELD_OF_VIEW) / 2) * aspect)
+        distance = 0.05 / (share * 2 * np.tan(np.radians(world.field_of_view) / 2) * aspect)
         back = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
         right = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         up = np.cross(back, right)
@@ -194,12 +208,12 @@ class Renderer:
             if close or not free[shape, size]:
                 continue
             poses.append(Pose(shape, colour, size, free[shape, size].pop(), xy, rng.uniform(0, 2 * np.pi),
-                              sample_colour(colour, rng)))
+                              sample_colour(colour, rng, unseen=world.unseen)))
         return poses
 
     def _ground(self, u: float, v: float) -> tuple[float, float]:
         """Point of the table (metres) seen at image fractions u, v."""
-        half = np.tan(np.radians(FIELD_OF_VIEW) / 2)
+        half = np.tan(np.radians(self.world.field_of_view) / 2)
         aspect = self.world.resolution[0] / self.world.resolution[1]
         ray = self.axes @ np.array([(2 * u - 1) * half * aspect, (1 - 2 * v) * half, -1.0])
         return tuple((self.eye - ray * self.eye[2] / ray[2])[:2])
@@ -233,7 +247,7 @@ class Renderer:
         """Box of the visible pixels and visible share; None when hidden or touching the image border."""
         height, width = geoms.shape
         first = int(self.model.body(f"slot{pose.slot}").geomadr[0])
-        parts = range(first, first + len(meshes.PARTS[pose.shape]))
+        parts = range(first, first + len(parts_of(self.world)[pose.shape]))
         ys, xs = np.nonzero((geoms >= first) & (geoms < parts.stop))
         if len(xs) < 20 or xs.min() == 0 or ys.min() == 0 or xs.max() == width - 1 or ys.max() == height - 1:
             return None
@@ -251,12 +265,12 @@ class Renderer:
         start, count = self.model.mesh_vertadr[mesh], self.model.mesh_vertnum[mesh]
         world = self.model.mesh_vert[start:start + count] @ self.data.geom_xmat[geom].reshape(3, 3).T
         local = (world + self.data.geom_xpos[geom] - self.eye) @ self.axes
-        focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
+        focal = height / 2 / np.tan(np.radians(self.world.field_of_view) / 2)
         return np.stack([width / 2 - focal * local[:, 0] / local[:, 2],
                          height / 2 + focal * local[:, 1] / local[:, 2]], 1)
 
 
-def sample_colour(name: str, rng: np.random.Generator) -> tuple[float, float, float]:
+def sample_colour(name: str, rng: np.random.Generator, *, unseen: bool = False) -> tuple[float, float, float]:
     """A random RGB (0..1) that the colour word describes."""
-    hue, saturation, value = (rng.uniform(*bounds) for bounds in COLOUR_RANGES[name])
+    hue, saturation, value = (rng.uniform(*bounds) for bounds in (UNSEEN_RANGES if unseen else COLOUR_RANGES)[name])
     return colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value)

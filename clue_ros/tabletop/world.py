@@ -17,11 +17,25 @@ COLOUR_RANGES = {
     "white": ((0, 360), (0.0, 0.05), (0.88, 1.0)),
     "black": ((0, 360), (0.0, 0.25), (0.02, 0.10)),
 }
+# Other shades of the same words; scenes to train on never show them.
+UNSEEN_RANGES = {
+    "red": ((-9, 9), (0.75, 1.0), (0.38, 0.52)),
+    "orange": ((16, 34), (0.62, 0.78), (0.80, 1.0)),
+    "yellow": ((46, 60), (0.55, 1.0), (0.66, 0.78)),
+    "green": ((82, 94), (0.45, 1.0), (0.35, 0.85)),
+    "blue": ((190, 202), (0.60, 1.0), (0.40, 0.95)),
+    "purple": ((301, 314), (0.40, 0.90), (0.30, 0.75)),
+    "white": ((30, 60), (0.05, 0.11), (0.84, 0.96)),
+    "black": ((0, 360), (0.0, 0.20), (0.10, 0.15)),
+}
 
 
 @dataclass(frozen=True)
 class World:
     """Ranges of a random scene. Lengths in metres on the table, angles in degrees, shares as fractions."""
+
+    # What is kept from training: other meshes and shades, patterned tables, lower and wider cameras, other phrasings.
+    unseen: bool = False
 
     shapes: tuple[str, ...] = SHAPES
     colours: tuple[str, ...] = COLOURS
@@ -46,3 +60,8 @@ class World:
     clutter: int = 2
     # Rendered pixels (width, height).
     resolution: tuple[int, int] = (256, 192)
+    field_of_view: float = 45.0  # vertical, degrees
+
+
+UNSEEN = World(unseen=True, elevation=(29.0, 35.0), azimuth=(-40.0, 40.0), roll=(-8.0, 8.0), field_of_view=53.0,
+               top_down=0.3, clutter=4)

@@ -24,12 +24,15 @@ from clue_ros.training.loop import Losses
 
 DIALOG_MIXTURE: tuple[tuple[float, Sampler], ...] = (
     (0.40, examples.clear), (0.35, examples.ambiguous), (0.25, examples.answered))
-TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+PROJECTIONS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 
 
-def with_adapter(model: nn.Module, rank: int = 16, alpha: int = 32, dropout: float = 0.05) -> PeftModel:
-    """The base, frozen, with a fresh LoRA on its decoder; freshly added it changes nothing."""
-    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=TARGETS))
+def with_adapter(model: nn.Module, rank: int = 16, alpha: int = 32, dropout: float = 0.05,
+                 layers: int | None = None) -> PeftModel:
+    """The base, frozen, with a fresh LoRA on its decoder, or on its first `layers` only; freshly added it changes nothing."""
+    numbers = r"\d+" if layers is None else "|".join(map(str, range(layers)))
+    targets = rf".*language_model.*layers\.({numbers})\..*({PROJECTIONS})"
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets))
 
 
 def continue_adapter(model: nn.Module, folder) -> PeftModel:

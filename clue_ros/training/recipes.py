@@ -38,6 +38,7 @@ from clue_ros.training.dialog import (DIALOG_MIXTURE, DetectorEmphasis, Dialogue
 from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, fit
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
+from clue_ros.types import InputError
 from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_
 from clue_ros.vlm.paligemma import use_probed_attention
 from clue_ros.vlm.tokens import Grammar
@@ -62,7 +63,8 @@ class BaseConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's."""
+    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
+    of the decoder's first layers get a LoRA (None: all)."""
 
     loop: LoopConfig
     images: int = 8
@@ -73,6 +75,7 @@ class AdapterConfig:
     detector: DetectorEmphasis = DetectorEmphasis()
     head_mean: bool = False
     twins: float = 0.35
+    lora_layers: int | None = None
 
 
 _TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
@@ -88,6 +91,8 @@ CONFIGS: dict[str, dict[str, BaseConfig | AdapterConfig]] = {
         "ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=50)),
         "ambiguity": AdapterConfig(LoopConfig(steps=1000, learning_rate=4e-4, warmup=50), twins=0.6),
     },
+    # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
+    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
@@ -103,7 +108,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | AdapterConfig]] = {
 
 def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
     """The three stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
-    source = SceneImages(*data)
+    source = read_training(data)
     tower, dense = _train_tower(config, source, out, seed)
     tokenizer = _tokenizer(source, out, config.size)
     torch.manual_seed(seed)
@@ -122,6 +127,15 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
         out / "refine", name="refine")
     save_base(model, tokenizer, out / "model")
     return out / "model"
+
+
+def read_training(folders: Sequence[Path]) -> SceneImages:
+    """The scenes to train on. InputError for those of the world that is kept for evaluation."""
+    source = SceneImages(*folders)
+    if source.unseen:
+        raise InputError(f"one of {', '.join(map(str, folders))} was written with --unseen, to evaluate on: "
+                         "training on it would make that evaluation worthless")
+    return source
 
 
 def _train_tower(config: BaseConfig, source: SceneImages, out: Path, seed: int) -> tuple[dict, dict]:
@@ -191,7 +205,7 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
 
 def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, data: Sequence[Path], seed: int) -> GroundedBatches:
     vision = model.config.vision_config
-    return GroundedBatches(SceneImages(*data), grammar, vision.image_size, vision.image_size // vision.patch_size,
+    return GroundedBatches(read_training(data), grammar, vision.image_size, vision.image_size // vision.patch_size,
                            config.images, config.prompts, seed, DIALOG_MIXTURE, config.twins)
 
 
@@ -201,7 +215,7 @@ def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out
     model, grammar = read_base(base, allow_download=allow_download)
     batches = _batches(config, model, grammar, data, seed + 2)
     torch.manual_seed(seed)
-    dialogue = Dialogue(with_adapter(model), config.emphasis)
+    dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
     fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
         stop_after=stop_after)
     dialogue.peft.save_pretrained(out / "adapter")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase
 
-from clue_ros.types import Frame, Grounding, Prompt, Question
+from clue_ros.types import Box, Frame, Grounding, Prompt, Question
 from clue_ros.vlm import attention
 from clue_ros.vlm.attention import Probe
 from clue_ros.vlm.draft import Drafts
@@ -119,12 +119,31 @@ class Vlm:
         label = self.grammar.text(words).partition(";")[0].strip()  # what follows is the next instance
         return Grounding(locations_to_box(tuple(numbers), size), confidence / 4, label)
 
-    def _say(self, token: int, cache: DynamicCache, position: int, most: int) -> list[int]:
-        """Greedy decoding of plain text after `token`, which goes to `position`: up to `most` tokens, without the end."""
+    @torch.inference_mode()
+    def instances(self, prefill: Prefill, size: tuple[int, int], most: int = 8) -> tuple[Box, ...]:
+        """The boxes a `detect X` prompt is answered with, by free greedy decoding; what makes no box is left out."""
+        first = int(prefill.logits.argmax())
+        said = [first]
+        if first != self.grammar.eos:
+            said += self._say(first, prefill.branch(), prefill.length, most * (4 + MAX_LABEL), plain=False)
+        numbers = [t - self.grammar.first_location for t in said]
+        boxes, start = [], 0
+        while start + 4 <= len(numbers) and len(boxes) < most:
+            four = tuple(numbers[start:start + 4])
+            whole = all(0 <= n < LOCATIONS for n in four)
+            if whole and (box := locations_to_box(four, size)):
+                boxes.append(box)
+            start += 4 if whole else 1
+        return tuple(boxes)
+
+    def _say(self, token: int, cache: DynamicCache, position: int, most: int, *, plain: bool = True) -> list[int]:
+        """Greedy decoding after `token`, which goes to `position`: up to `most` tokens, without the end. plain: of text
+        only."""
         said = [token]
         while len(said) <= most:
             guess = self._drafts.propose(said)[:most - len(said)]
-            best = self._only_text(self._steps([said[-1], *guess], cache, position)).argmax(-1).tolist()
+            logits = self._steps([said[-1], *guess], cache, position)
+            best = (self._only_text(logits) if plain else logits).argmax(-1).tolist()
             right = next((k for k, (g, b) in enumerate(zip(guess, best)) if g != b), len(guess))
             if right < len(guess):
                 cache.crop(right - len(guess))  # forget the keys of the wrong part; minus the number to drop

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from clue_ros.detector.calibration import calibrate
+from clue_ros.detector.calibration import Calibration, platt
 from clue_ros.detector.network import Detector, DetectorSettings, boxes_from_cells
-from clue_ros.types import Box
+from clue_ros.types import Box, ModelError
 from clue_ros.vlm.paligemma import text_to_image
 
 SETTINGS = DetectorSettings(layers=(3,), channels=6, grid=10)
@@ -66,10 +66,44 @@ def test_calibration_makes_probabilities_true():
     rng = np.random.default_rng(0)
     logit = rng.normal(0, 2, 4000)
     truth = rng.random(4000) < 1 / (1 + np.exp(-(0.5 * logit - 1)))
-    settings = calibrate(SETTINGS, 1 / (1 + np.exp(-logit)), truth)
+    settings = platt(SETTINGS, 1 / (1 + np.exp(-logit)), truth)
     assert settings.scale == pytest.approx(0.5, abs=0.07) and settings.shift == pytest.approx(-1, abs=0.12)
-    again = calibrate(settings, 1 / (1 + np.exp(-(settings.scale * logit + settings.shift))), truth)
+    again = platt(settings, 1 / (1 + np.exp(-(settings.scale * logit + settings.shift))), truth)
     assert again.scale == pytest.approx(settings.scale, rel=0.01)  # calibrating twice changes nothing
+
+
+def test_the_risk_asked_for_is_kept_on_new_prompts():
+    """Over many calibrations the mean loss on fresh prompts stays below the risk, and not far below."""
+    rng = np.random.default_rng(0)
+
+    def prompts(n):
+        p = rng.random(n)
+        return p, rng.random(n) < 0.02 + 0.5 * p
+
+    lost, asked = [], []
+    for _ in range(300):
+        threshold = Calibration("", *prompts(400)).threshold(0.05)
+        p, wrong = prompts(400)
+        lost.append(np.mean((p < threshold) & wrong))
+        asked.append(np.mean(p >= threshold))
+    assert 0.040 < np.mean(lost) <= 0.0505 and np.mean(asked) < 0.7
+
+
+def test_no_data_can_show_a_tiny_risk_and_no_wrong_box_needs_no_question():
+    sure = Calibration("", (0.1, 0.9), (False, False))
+    assert sure.threshold(0.05) == 0.0  # two prompts cannot show one in twenty: ask always
+    assert sure.threshold(0.5) == 1.0
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        sure.threshold(1.5)
+
+
+def test_a_calibration_survives_its_file(tmp_path):
+    made = Calibration("4 prompts", (0.1, 0.25, 0.5, 0.75), (False, True, False, True))
+    made.save(tmp_path)
+    assert Calibration.read(tmp_path) == made
+    (tmp_path / "calibration.json").write_text('{"data": "x", "probability": [2], "wrong": [0]}')
+    with pytest.raises(ModelError, match="calibration.json is no calibration"):
+        Calibration.read(tmp_path)
 
 
 def test_text_to_image_weighs_every_word_alike():

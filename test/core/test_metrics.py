@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clue_ros.data.it2p import Command, language_controlled, words_alone
-from clue_ros.evaluation.metrics import accuracy_at, bootstrap, detection_scores, expected_calibration_error
+from clue_ros.evaluation.metrics import (accuracy_at, area_under_risk_coverage, auroc, average_precision, bootstrap,
+                                         detection_scores, expected_calibration_error, f1, precision, recall, risk_scores)
 
 
 def test_f1_precision_recall_by_hand():
@@ -13,6 +17,27 @@ def test_f1_precision_recall_by_hand():
     assert scores["precision"].value == pytest.approx(2 / 3) and scores["recall"].value == pytest.approx(2 / 3)
     assert scores["F1"].value == pytest.approx(2 / 3)
     assert scores["AUROC"].value == pytest.approx(4 / 6)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5, 0.9, 1.0])), min_size=2, max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_scores_are_those_of_scikit_learn(rows):
+    truth, score = np.array([t for t, _ in rows]), np.array([p for _, p in rows])
+    said = score >= 0.5
+    assert precision(truth, said) == pytest.approx(sklearn.metrics.precision_score(truth, said, zero_division=0))
+    assert recall(truth, said) == pytest.approx(sklearn.metrics.recall_score(truth, said, zero_division=0))
+    assert f1(truth, said) == pytest.approx(sklearn.metrics.f1_score(truth, said, zero_division=0))
+    if 0 < truth.sum() < len(truth):
+        assert auroc(truth, score) == pytest.approx(sklearn.metrics.roc_auc_score(truth, score))
+    if truth.any():
+        assert average_precision(truth, score) == pytest.approx(sklearn.metrics.average_precision_score(truth, score))
+
+
+def test_risk_and_coverage_by_hand():
+    wrong, p = np.array([0, 1, 0, 1], bool), np.array([0.1, 0.9, 0.2, 0.6])
+    assert area_under_risk_coverage(wrong, p) == pytest.approx((0 + 0 + 1 / 3 + 2 / 4) / 4)
+    scores = risk_scores(wrong, p, 0.7)
+    assert scores["acts wrongly, of all prompts"].value == 0.25 and scores["asks"].value == 0.25
 
 
 def test_a_perfectly_calibrated_probability_has_no_error():

@@ -1,0 +1,99 @@
+"""Recordings of a robot (rosbag2 folders, .mcap and .db3 files): what was said, over the newest image at that moment.
+
+Read with the `rosbags` library, so no ROS is needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from clue_ros.data.fields import words
+from clue_ros.data.records import Picture, Reading, Record, decode
+from clue_ros.types import InputError, Prompt
+
+RAW, COMPRESSED, TEXT = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "std_msgs/msg/String"
+Topics = list[tuple[str, tuple[str, ...]]]  # names, and the message types that each may hold
+
+
+def read_recording(path: str | Path, image: str = "/image", instruction: str = "/instruction") -> Reading:
+    """A record for every message on the instruction topic, with the newest image recorded before it.
+
+    Nothing is known of what was meant: records have no boxes. Left out and counted: instructions before the first image,
+    and empty or overlong ones. InputError when the recording lacks a topic, or holds another type on it; when a picture
+    is looked at, also for one that cannot be converted.
+    """
+    return Reading(f"recording {path}", partial(_records, Path(path), image, instruction))
+
+
+def _records(path: Path, image: str, instruction: str, skipped: Counter[str]) -> Iterator[Record]:
+    picture = None
+    for topic, stamp, message in _messages(path, [(image, (RAW, COMPRESSED)), (instruction, (TEXT,))]):
+        name = f"{path}, {topic} at {stamp} ns"
+        if topic == image:
+            picture = Picture(name, partial(_pixels, message, name))
+        elif picture is None:
+            skipped["instruction before the first image"] += 1
+        elif text := words(message.data):
+            yield Record(picture, Prompt(text), f"{instruction}@{stamp}", "recording")
+        else:
+            skipped["instruction that is empty or too long"] += 1
+
+
+def _messages(path: Path, wanted: Topics) -> Iterator[tuple[str, int, object]]:
+    """(topic, time of recording in ns, message) of the wanted topics, in the order of time."""
+    try:
+        import rosbags.image  # noqa: F401  the pictures will need it
+        from rosbags.highlevel import AnyReader, AnyReaderError
+        from rosbags.typesys import Stores, get_typestore
+    except ImportError as error:
+        raise InputError(f"reading {path} needs the rosbags libraries: pip install rosbags rosbags-image") from error
+    if not path.exists():
+        raise InputError(f"there is no recording {path}")
+    try:
+        # Recordings of older ROS 2 releases do not carry the definitions of their messages.
+        with AnyReader([path], default_typestore=get_typestore(Stores.LATEST)) as reader:
+            _check(path, reader.connections, wanted)
+            topics = [c for c in reader.connections if c.topic in dict(wanted)]
+            for connection, stamp, data in reader.messages(topics):
+                yield connection.topic, stamp, reader.deserialize(data, connection.msgtype)
+    except (AnyReaderError, OSError) as error:
+        raise InputError(f"{path} is no readable recording: {error}") from error
+
+
+def _check(path: Path, connections: list, wanted: Topics) -> None:
+    """InputError when a wanted topic is missing or has another type."""
+    for topic, kinds in wanted:
+        held = {c.msgtype for c in connections if c.topic == topic}
+        if not held:
+            listed = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in connections)) or "no topics"
+            raise InputError(f"{path} has no topic {topic}; it holds {listed}")
+        if not held <= set(kinds):
+            raise InputError(f"{path}: topic {topic} holds {', '.join(sorted(held))}, needed is {' or '.join(kinds)}")
+
+
+def _pixels(message: object, name: str) -> np.ndarray:
+    """uint8[H, W, 3] RGB of a raw or compressed image message."""
+    if message.__msgtype__ == COMPRESSED:
+        return decode(message.data, name)
+    from rosbags.image import ImageError, image_to_cvimage
+    if message.encoding[:1].isdigit():
+        raise InputError(f"{name}: encoding {message.encoding} does not say what its channels are; record rgb8 or bgr8")
+    try:
+        # One pixel tells how many bytes a pixel has: the converter ignores that rows may be padded.
+        one = dataclasses.replace(message, height=1, width=1, data=np.zeros(64, np.uint8))
+        row = message.width * image_to_cvimage(one).nbytes
+        if min(row, message.height) < 1 or row > message.step or len(message.data) != message.step * message.height:
+            raise InputError(f"{name}: an image of {message.width} x {message.height} pixels ({message.encoding}) does not "
+                             f"fit {len(message.data)} bytes in rows of {message.step}")
+        packed = message.data.reshape(message.height, message.step)[:, :row].ravel()
+        return np.ascontiguousarray(image_to_cvimage(dataclasses.replace(message, step=row, data=packed), "rgb8"))
+    except (ImageError, cv2.error) as error:
+        raise InputError(f"{name}: {message.width} x {message.height} pixels of {message.encoding} cannot be converted to "
+                         f"RGB ({getattr(error, 'err', error)}); record rgb8 or bgr8") from error

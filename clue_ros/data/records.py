@@ -1,0 +1,123 @@
+"""One record type for every data set: a picture, what was said about it, and what is known of what was meant.
+
+    read_tabletop, read_invig, read_it2p, read_coco, read_recording  -->  Reading of Record
+
+`examples.Example` is the tabletop's own, richer kind: it also knows the labels that a model is trained on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from clue_ros.data.fields import read_bytes
+from clue_ros.types import Box, Frame, InputError, Prompt
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image that is decoded only when it is looked at.
+
+    name: where it comes from, and the key of its frame. load: gives uint8[H, W, 3] RGB. size: (width, height) in pixels
+    that its annotations speak of, where they say it.
+    """
+
+    name: str
+    load: Callable[[], np.ndarray]
+    size: tuple[int, int] | None = None
+
+    @classmethod
+    def of_file(cls, path: str | Path, size: tuple[int, int] | None = None) -> Picture:
+        """A JPEG, PNG or other image file that OpenCV reads."""
+        return cls(str(path), partial(_read_image, Path(path)), size)
+
+    @classmethod
+    def of_bytes(cls, name: str, data: bytes | np.ndarray, size: tuple[int, int] | None = None) -> Picture:
+        """The same, of the file's bytes (uint8[n])."""
+        return cls(name, partial(decode, data, name), size)
+
+    def frame(self) -> Frame:
+        """The pixels. InputError when they cannot be read, or when boxes would not fit them."""
+        frame = Frame(self.load(), key=self.name)
+        if self.size not in (None, frame.size):
+            raise InputError(f"{self.name} is {frame.size[0]} x {frame.size[1]} pixels, its annotations are for "
+                             f"{self.size[0]} x {self.size[1]}: give the images that were annotated")
+        return frame
+
+
+def decode(data: bytes | np.ndarray, name: str) -> np.ndarray:
+    """uint8[H, W, 3] RGB of an image file's bytes; as stored, for boxes know nothing of the turn EXIF asks for."""
+    data = np.frombuffer(data, np.uint8)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+    if bgr is None:
+        raise InputError(f"{name} is no readable image: give a JPEG or PNG")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    return decode(read_bytes(path), str(path))
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What was said about a picture, and what is known of what was meant. Boxes and points are in source pixels.
+
+    id: unique within its data set. ambiguous: whether the prompt may mean several objects; None where nobody said.
+    boxes: every object that the prompt may mean: one when it is clear, several when it is ambiguous, () where the data
+    set does not say. target: the one object that the person has in mind, as a box, or as a point (x, y) on it where only
+    that is known; None where nobody chose one. question: what was asked next, None where nothing was.
+    """
+
+    picture: Picture
+    prompt: Prompt
+    id: str
+    source: str
+    ambiguous: bool | None = None
+    boxes: tuple[Box, ...] = ()
+    target: Box | tuple[float, float] | None = None
+    question: str | None = None
+
+    def __post_init__(self) -> None:
+        several = len(self.boxes) > 1
+        if self.boxes and self.ambiguous != several:
+            raise ValueError(f"{self.source} {self.id}: ambiguous is {self.ambiguous} with {len(self.boxes)} boxes")
+        if self.boxes and isinstance(self.target, Box) and self.target not in self.boxes:
+            raise ValueError(f"{self.source} {self.id}: the target is none of the objects meant")
+        if self.question is not None and self.ambiguous is False:
+            raise ValueError(f"{self.source} {self.id}: a question about a clear prompt")
+
+
+class Reading:
+    """The records of a data set, read one at a time, again on every pass.
+
+    skipped: after a pass, what was left out of it, counted by reason; the same is logged as a warning.
+    """
+
+    def __init__(self, source: str, read: Callable[[Counter[str]], Iterator[Record]]):
+        self.source, self.skipped = source, Counter()
+        self._read = read
+
+    def __iter__(self) -> Iterator[Record]:
+        self.skipped.clear()
+        yield from self._read(self.skipped)
+        if self.skipped.total():
+            log.warning("%s", self.summary())
+
+    def summary(self) -> str:
+        """One sentence about what the last pass left out."""
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted((+self.skipped).items()))
+        return f"{self.source}: left out {reasons or 'nothing'}"
+
+
+def in_pixels(box: Box, size: tuple[int, int]) -> Box:
+    """A box of image fractions in pixels of (width, height)."""
+    return Box(box.x1 * size[0], box.y1 * size[1], box.x2 * size[0], box.y2 * size[1])

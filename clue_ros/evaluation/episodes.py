@@ -1,0 +1,83 @@
+"""Whole episodes: an instruction, the robot's questions, answers of the rule-based oracle, and where it points at last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clue_ros.data.examples import Example
+from clue_ros.data.scenes import SceneImages
+from clue_ros.dialog import Dialog
+from clue_ros.evaluation.metrics import Score, bootstrap
+from clue_ros.evaluation.suites import pairs_of, scaled
+from clue_ros.pipeline import Clue
+from clue_ros.tabletop import questions
+from clue_ros.tabletop.questions import Oracle
+from clue_ros.tabletop.scene import Scene
+from clue_ros.types import Box, Frame, Question
+
+
+@dataclass(frozen=True)
+class Episode:
+    """ambiguous: the instruction was. asked: questions. true_questions: those that named a true difference between the
+    objects still possible. iou: of the final box with the object in mind. repeated: a question came twice."""
+
+    ambiguous: bool
+    asked: int
+    true_questions: int
+    iou: float
+    repeated: bool
+
+
+def play(clue: Clue, frame: Frame, scene: Scene, example: Example, target: int, rng: np.random.Generator,
+         noise: float = 0.0, turn_limit: int = 3) -> Episode:
+    """One episode about scene object `target`; with probability `noise` an answer names another option."""
+    oracle, left = Oracle(scene.objects, target, rng, noise), example.referents
+    dialog = Dialog.start(example.prompt.instruction, turn_limit)
+    asked: list[str] = []
+    true = 0
+    while isinstance(outcome := clue.look(frame, dialog).outcome, Question):
+        asked.append(outcome.text)
+        true += questions.is_true_difference(scene.objects, left, outcome.text)
+        dialog = dialog.ask(outcome.text).answer(oracle.answer(outcome.text, left))
+        left = _still_possible(scene, left, outcome.text, target)
+    iou = outcome.box.iou(scaled(Box(*scene.objects[target].box), frame.size))
+    return Episode(example.ambiguous, len(asked), true, iou, len(set(asked)) < len(asked))
+
+
+def _still_possible(scene: Scene, left: tuple[int, ...], question: str, target: int) -> tuple[int, ...]:
+    """The candidates that share the target's answer; the target alone after a full description."""
+    reading = questions.parse(question)
+    groups = questions.selected(scene.objects, left, *reading) if reading else {}
+    return next((members for members in groups.values() if target in members), (target,))
+
+
+def play_all(clue: Clue, folder: Path, seed: int, limit: int | None = None, noise: float = 0.0) -> list[Episode]:
+    """Both scenes of every counterfactual pair, once each."""
+    source, rng, played = SceneImages(folder), np.random.default_rng(seed), []
+    for full, fewer, examples in tqdm(list(pairs_of(source, seed))[:limit], desc="episodes"):
+        for index, example in zip((full, fewer), examples):
+            rgb, scene = source[index]
+            target = example.referents[int(rng.integers(len(example.referents)))]
+            played.append(play(clue, Frame(rgb), scene, example, target, rng, noise))
+    return played
+
+
+def episodes(clue: Clue, folder: Path, seed: int, limit: int | None = None, noise: float = 0.0) -> dict[str, Score]:
+    """Success (IoU >= 0.5 at the end), questions per ambiguous episode, and questions too many and too few."""
+    played = play_all(clue, folder, seed, limit, noise)
+    column = lambda value, keep=lambda e: True: np.array([value(e) for e in played if keep(e)], float)  # noqa: E731
+    doubtful, clear = (lambda e: e.ambiguous), (lambda e: not e.ambiguous)
+    return {
+        "success": bootstrap(np.mean, column(lambda e: e.iou >= 0.5)),
+        "success, ambiguous": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, doubtful)),
+        "success, clear": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, clear)),
+        "questions per ambiguous episode": bootstrap(np.mean, column(lambda e: e.asked, doubtful)),
+        "unneeded: clear episodes with a question": bootstrap(np.mean, column(lambda e: e.asked > 0, clear)),
+        "missed: ambiguous episodes without one": bootstrap(np.mean, column(lambda e: e.asked == 0, doubtful)),
+        "questions that name a true difference": bootstrap(
+            lambda t, a: float(t.sum() / max(a.sum(), 1)), column(lambda e: e.true_questions), column(lambda e: e.asked)),
+        "a question asked twice": bootstrap(np.mean, column(lambda e: e.repeated))}

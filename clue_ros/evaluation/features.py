@@ -1,0 +1,112 @@
+"""Everything a detector could read from one prefill, for every prompt of a data set; computed once, kept as a file.
+
+All rows of the evaluation table are judged on these, so that they see the very same images, words and attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clue_ros.data import it2p
+from clue_ros.data.scenes import SceneImages
+from clue_ros.evaluation.suites import pairs_of
+from clue_ros.pipeline import Clue
+from clue_ros.types import Frame, InputError, Prompt
+from clue_ros.vlm.tokens import LOCATIONS
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt to judge: its picture, its words and the truth. label: the noun phrase to detect, empty if unknown."""
+
+    frame: Frame
+    instruction: str
+    ambiguous: bool
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Arrays of n prompts.
+
+    ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], each map summing to 1.
+    hidden float32[n, d]: last hidden state of the newline. probability float32[n]: the model's own detector. clarify
+    float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the first location token, nats and
+    difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]: boxes that `detect LABEL`
+    gives, -1 where there is no label.
+    """
+
+    ambiguous: np.ndarray
+    words: np.ndarray
+    maps: np.ndarray
+    hidden: np.ndarray
+    probability: np.ndarray
+    clarify: np.ndarray
+    entropy: np.ndarray
+    margin: np.ndarray
+    instances: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ambiguous)
+
+
+def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
+    """Both prompts of every counterfactual pair. InputError when the data has none."""
+    source = SceneImages(folder)
+    chosen = list(pairs_of(source, seed))[:limit]
+    if not chosen:
+        raise InputError(f"there are no counterfactual pairs in {folder}: write it with --pairs")
+    for full, fewer, examples in chosen:
+        for index, example in zip((full, fewer), examples):
+            yield Asked(Frame(source[index][0]), example.prompt.instruction, example.ambiguous, example.label)
+
+
+def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
+    """IT2P's language-controlled commands, `limit` of them drawn with the seed."""
+    commands = it2p.language_controlled(it2p.read_commands(folder))
+    order = np.random.default_rng(seed).permutation(len(commands))[:limit]
+    for i in sorted(order):
+        yield Asked(it2p.read_photo(folder, commands[i].image), commands[i].text, commands[i].ambiguous)
+
+
+def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Features:
+    """The features, from the file if an earlier run left it. instances: also run `detect LABEL` (slow)."""
+    if file.is_file():
+        kept = np.load(file, allow_pickle=False)
+        return Features(**{f.name: kept[f.name] for f in fields(Features)})
+    rows = [_one(clue, asked, instances) for asked in tqdm(list(prompts), desc=name)]
+    found = Features(*(np.array(column) for column in zip(*rows)))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part.npz")  # a stop in the middle must not leave half a file under the final name
+    np.savez_compressed(part, **{f.name: getattr(found, f.name) for f in fields(Features)})
+    part.rename(file)
+    return found
+
+
+def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
+    vlm = clue.vlm
+    layers = tuple(range(vlm.model.config.get_text_config().num_hidden_layers))
+    image = vlm.encode(asked.frame)
+    prefill = vlm.prefill(image, Prompt(asked.instruction), layers)
+    maps = prefill.maps.reshape(len(layers), -1, vlm.grid, vlm.grid)
+    own = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid)
+    probability = clue.detector.judge(own, asked.frame.size).probability
+    likely = prefill.logits.softmax(-1).cpu()
+    first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
+    count = -1
+    if instances and asked.label:
+        count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), asked.frame.size))
+    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), probability,
+            float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count)
+
+
+def _margin(first: np.ndarray, apart: int = 51) -> float:
+    """How much likelier the likeliest row of a box is than any that is another one."""
+    best = int(first.argmax())
+    others = np.concatenate([first[:max(best - apart, 0)], first[best + apart:]])
+    return float(first[best] - (others.max() if len(others) else 0.0))

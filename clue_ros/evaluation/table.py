@@ -1,0 +1,128 @@
+"""One table of everything: `clue-evaluate table`. It resumes where it was stopped: what was computed lies in its folder.
+
+    features/*.npz   what one look at every prompt gave, by model and data set
+    table.json       every score with its interval
+    table.md         the same to read
+    *.png            risk against coverage, reliability, layers
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clue_ros.evaluation import features, plots, variants
+from clue_ros.evaluation.features import Features
+from clue_ros.evaluation.metrics import Score, auroc, bootstrap, detection_scores
+from clue_ros.model_folder import find, load, load_vlm
+from clue_ros.pipeline import Clue
+
+OURS = 0  # the first row; all others are compared with it
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where prompts come from. Folders of `clue-tabletop write --pairs`, and IT2P; any of the last two may be missing.
+
+    train: to fit the rows on. held_out: for their Platt scaling and threshold. test: dataset 1, the same world. unseen:
+    dataset 2, written with --unseen. photographs: dataset 3. limit: pairs of `train`. seeds draw the words.
+    """
+
+    train: Path
+    held_out: Path
+    test: Path
+    unseen: Path | None = None
+    photographs: Path | None = None
+    limit: int = 2500
+    photograph_limit: int | None = 800
+    seed: int = 3
+
+    def readers(self) -> dict[str, Callable]:
+        """Name of each set to what gives its prompts."""
+        sets = {"train": lambda: features.tabletop_prompts(self.train, self.seed + 1, self.limit),
+                "held-out": lambda: features.tabletop_prompts(self.held_out, self.seed),
+                "dataset 1": lambda: features.tabletop_prompts(self.test, self.seed)}
+        if self.unseen:
+            sets["dataset 2"] = lambda: features.tabletop_prompts(self.unseen, self.seed)
+        if self.photographs:
+            sets["dataset 3"] = lambda: features.photograph_prompts(self.photographs, self.seed, self.photograph_limit)
+        return sets
+
+
+def run(model: str, data: Data, out: Path, device: str = "auto") -> str:
+    """Make the table; its Markdown."""
+    seen = {kind: _features(kind, clue, data, out) for kind, clue in _models(model, device).items()}
+    tests = [name for name in data.readers() if name.startswith("dataset")]
+    settings = load(model, device).detector.settings
+    layers = seen["adapted"]["train"].maps.shape[1]
+    scores: dict[str, dict[str, dict[str, Score]]] = {}
+    probabilities: dict[str, dict[str, np.ndarray]] = {}
+    for variant in tqdm(variants.rows(settings.layers[-1], layers), desc="rows"):
+        sets = seen[variant.model]
+        fitted = variants.fit(variant, sets["train"], sets["held-out"])
+        usable = [t for t in tests if not (variant.labelled and (sets[t].instances < 0).any())]
+        probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
+        scores[variant.name] = {t: _scores(sets[t], probabilities[variant.name][t], fitted.threshold) for t in usable}
+    _compare(scores, probabilities, seen["adapted"])
+    out.mkdir(parents=True, exist_ok=True)
+    _write(scores, {"model": str(model), **{k: str(v) for k, v in vars(data).items()}}, out / "table.json")
+    plots.draw(out, seen["adapted"], probabilities, scores, layers)
+    text = markdown(scores, tests)
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    return text
+
+
+def _models(model: str, device: str) -> dict[str, Clue]:
+    adapted = load(model, device)
+    return {"adapted": adapted, "base": Clue(load_vlm(find(model), device, adapter=False), adapted.detector)}
+
+
+def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Features]:
+    return {name: features.read(clue, prompts(), out / "features" / f"{kind}-{name.replace(' ', '')}.npz", f"{kind}, {name}",
+                                instances=kind == "base")
+            for name, prompts in data.readers().items()}
+
+
+def _scores(truth: Features, probability: np.ndarray, threshold: float) -> dict[str, Score]:
+    return detection_scores(truth.ambiguous, probability, threshold)
+
+
+def _compare(scores: dict, probabilities: dict, sets: dict[str, Features]) -> None:
+    """How much AUROC each row lacks to ours, from the same resampled prompts (a paired interval)."""
+    ours = next(iter(probabilities.values()))
+    for name, tests in probabilities.items():
+        for test, theirs in tests.items():
+            scores[name][test]["AUROC behind ours"] = bootstrap(
+                lambda t, a, b: auroc(t, a) - auroc(t, b), sets[test].ambiguous, ours[test], theirs)
+
+
+def _write(scores: dict, settings: dict, file: Path) -> None:
+    record = {row: {test: {k: dataclasses.asdict(v) for k, v in found.items()} for test, found in tests.items()}
+              for row, tests in scores.items()}
+    file.write_text(json.dumps({"settings": settings, "rows": record}, indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(scores: dict[str, dict[str, dict[str, Score]]], tests: list[str]) -> str:
+    """Rows by F1, AUROC (behind ours) and ECE on each data set."""
+    head = [f"{test}: {column}" for test in tests for column in ("F1", "AUROC", "behind ours", "ECE")]
+    lines = ["| row | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+    for row, found in scores.items():
+        cells = []
+        for test in tests:
+            if test not in found:
+                cells += ["–"] * 4
+                continue
+            s = found[test]
+            behind = s["AUROC behind ours"]
+            cells += [f"{s['F1']}", f"{s['AUROC'].value:.3f}", f"{behind.value:+.3f} [{behind.low:+.3f}, {behind.high:+.3f}]",
+                      f"{s['ECE'].value:.3f}"]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    counts = ", ".join(f"{t}: n {next(iter(scores.values()))[t]['F1'].count}" for t in tests)
+    return "\n".join([*lines, "", f"{counts}. F1 with its 95 % bootstrap interval, at the threshold that is best on "
+                      "held-out data; behind ours: the AUROC that the row lacks to the first one, on the same prompts."])

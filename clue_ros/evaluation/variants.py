@@ -1,0 +1,169 @@
+"""The rows of the evaluation table: every way to tell that an instruction is ambiguous, each fitted on the same data.
+
+CLUE's names (arXiv 2602.08999) stand where a row is one of the paper's. What the paper leaves open is chosen so: the
+*AR* rows ask the decoder's own first suffix token, without any CNN; *Half-Last Detect* reads the middle layer's maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.ndimage import maximum_filter
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.nn import functional as F
+
+from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.evaluation.features import Features
+from clue_ros.evaluation.metrics import best_f1_threshold
+
+Scorer = Callable[[Features], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """fit: from training features to a function that scores others, higher is more ambiguous. model: whose features,
+    "adapted" or "base". labelled: it needs the noun phrase, which photographs' commands do not come with."""
+
+    name: str
+    fit: Callable[[Features], Scorer]
+    model: str = "adapted"
+    labelled: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A variant made comparable: its score as a probability, and the threshold with the best F1, both from held-out data."""
+
+    scorer: Scorer
+    scale: float
+    shift: float
+    threshold: float
+
+    def probability(self, features: Features) -> np.ndarray:
+        """float64[n]"""
+        return 1 / (1 + np.exp(-(self.scale * self.scorer(features) + self.shift)))
+
+
+def fit(variant: Variant, train: Features, held_out: Features) -> Fitted:
+    """Fit on `train`; Platt scaling and threshold on `held_out`."""
+    scorer = variant.fit(train)
+    raw = scorer(held_out)
+    platt = LogisticRegression(C=1e6).fit(raw[:, None], held_out.ambiguous)
+    made = Fitted(scorer, float(platt.coef_[0, 0]), float(platt.intercept_[0]), 0.5)
+    return replace(made, threshold=best_f1_threshold(held_out.ambiguous, made.probability(held_out)))
+
+
+# -- the rows ----------------------------------------------------------------------------------------------------------
+
+
+def own_detector(_: Features) -> Scorer:
+    """The model's own CNN, trained together with its LoRA."""
+    return lambda f: _logit(f.probability)
+
+
+def first_token(_: Features) -> Scorer:
+    """P(clarify) of the first suffix token: the decoder decides by itself."""
+    return lambda f: _logit(f.clarify)
+
+
+def location_entropy(_: Features) -> Scorer:
+    """Entropy of the first location token."""
+    return lambda f: f.entropy.astype(np.float64)
+
+
+def location_margin(_: Features) -> Scorer:
+    """Small margin between the two likeliest places."""
+    return lambda f: -f.margin.astype(np.float64)
+
+
+def instance_count(_: Features) -> Scorer:
+    """How many boxes `detect X` gives."""
+    return lambda f: f.instances.astype(np.float64)
+
+
+def peak_count(layer: int) -> Callable[[Features], Scorer]:
+    """Local maxima of the head mean that reach half of its greatest value."""
+    def score(f: Features) -> np.ndarray:
+        mean = f.maps[:, layer].astype(np.float32).mean(1)
+        peaks = (mean == maximum_filter(mean, size=(1, 3, 3))) & (mean >= 0.5 * mean.max((1, 2), keepdims=True))
+        return peaks.sum((1, 2)).astype(np.float64)
+    return lambda _: score
+
+
+def spatial_entropy(layer: int) -> Callable[[Features], Scorer]:
+    """Entropy of the head mean as a distribution over the image."""
+    def score(f: Features) -> np.ndarray:
+        mean = f.maps[:, layer].astype(np.float64).mean(1)
+        mean /= mean.sum((1, 2), keepdims=True)
+        return -(mean * np.log(mean + 1e-12)).sum((1, 2))
+    return lambda _: score
+
+
+def words_alone(train: Features) -> Scorer:
+    """Logistic regression on the instruction's 1- to 3-grams; no image."""
+    model = make_pipeline(CountVectorizer(ngram_range=(1, 3), binary=True, token_pattern=r"[^ ]+"),
+                          LogisticRegression(max_iter=2000)).fit(train.words, train.ambiguous)
+    return lambda f: model.decision_function(f.words)
+
+
+def linear_probe(train: Features) -> Scorer:
+    """Logistic regression on the decoder's last hidden state."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1)).fit(train.hidden, train.ambiguous)
+    return lambda f: model.decision_function(f.hidden)
+
+
+def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 12, seed: int = 0) -> Callable[[Features], Scorer]:
+    """A fresh CNN on frozen attention maps of these layers, one channel a head or the paper's head mean."""
+    def fit_cnn(train: Features) -> Scorer:
+        torch.manual_seed(seed)
+        heads, grid = train.maps.shape[2], train.maps.shape[-1]
+        detector = Detector(DetectorSettings(layers, len(layers) * heads, grid, head_mean=head_mean))
+        channels = lambda f: torch.from_numpy(f.maps[:, list(layers)].astype(np.float32)).flatten(1, 2)  # noqa: E731
+        maps, truth = channels(train), torch.from_numpy(train.ambiguous).float()
+        optimiser = torch.optim.AdamW(detector.parameters(), 2e-3, weight_decay=1e-2)
+        steps = epochs * -(-len(maps) // 64)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+        for _ in range(epochs):
+            for batch in torch.randperm(len(maps)).split(64):
+                loss = F.binary_cross_entropy_with_logits(detector(maps[batch]).ambiguous, truth[batch])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+
+        @torch.inference_mode()
+        def score(f: Features) -> np.ndarray:
+            return np.concatenate([detector(part).ambiguous.numpy() for part in channels(f).split(512)]).astype(np.float64)
+        return score
+    return fit_cnn
+
+
+def rows(middle: int, layers: int) -> list[Variant]:
+    """All of them, for a decoder of `layers` layers whose detector reads layer `middle` (0-based)."""
+    sweep = [Variant(f"CNN on heads of layer {k}, LoRA frozen", cnn((k,))) for k in range(layers)]
+    return [
+        Variant("Half-Last Detect (CNN on heads, with its LoRA): ours", own_detector),
+        Variant("Full-Last Disambig. (AR): first token", first_token),
+        Variant("base without adapter (AR): first token", first_token, "base"),
+        Variant(f"CNN on the head mean of layer {middle}, LoRA frozen (the paper's map)", cnn((middle,), head_mean=True)),
+        *sweep,
+        Variant("CNN on heads of all layers, LoRA frozen", cnn(tuple(range(layers)))),
+        Variant(f"CNN on heads of layer {middle}, base without adapter", cnn((middle,)), "base"),
+        Variant("linear probe on the last hidden state", linear_probe),
+        Variant("entropy of the first location token", location_entropy),
+        Variant("margin of the first location token", location_margin),
+        Variant(f"peaks of the head mean of layer {middle}", peak_count(middle)),
+        Variant(f"spatial entropy of the head mean of layer {middle}", spatial_entropy(middle)),
+        Variant("instances that `detect X` finds", instance_count, "base", labelled=True),
+        Variant("words alone", words_alone)]
+
+
+def _logit(p: np.ndarray) -> np.ndarray:
+    p = np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.log(p / (1 - p))

@@ -1,5 +1,10 @@
-"""clue-evaluate grounding|ambiguity --data data/test; clue-evaluate it2p --data IT2P; clue-evaluate predictions LOG.jsonl;
-all print a table with intervals."""
+"""All print a table with intervals:
+
+    clue-evaluate grounding|ambiguity|episodes --data data/test
+    clue-evaluate it2p --data IT2P
+    clue-evaluate predictions LOG.jsonl
+    clue-evaluate table --train data/train --held-out data/val --test data/test --unseen data/unseen --photographs IT2P --out eval
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,23 @@ def main() -> None:
     _suite(commands, "grounding", "clear instructions")
     _suite(commands, "ambiguity", "counterfactual pairs and questions")
     _suite(commands, "it2p", "IT2P photographs")
+    episodes = _suite(commands, "episodes", "whole dialogs with the rule-based oracle")
+    episodes.add_argument("--noise", type=float, default=0.0, help="share of answers that name another option")
+    table = commands.add_parser("table", help="every variant and baseline, on every data set; a stopped run goes on")
+    for name, text in (("train", "to fit the rows on"), ("held-out", "for their probabilities and thresholds"),
+                       ("test", "dataset 1: the same world, other scenes")):
+        table.add_argument(f"--{name}", type=Path, required=True, help=f"tabletop folder written with --pairs, {text}")
+    table.add_argument("--unseen", type=Path, help="dataset 2: tabletop folder written with --pairs --unseen")
+    table.add_argument("--photographs", type=Path, help="dataset 3: IT2P")
+    table.add_argument("--out", type=Path, required=True, help="features, scores and pictures")
+    table.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
+    table.add_argument("--also", type=Path, nargs="*", default=[], metavar="MODEL",
+                       help="further model folders: their first token (AR) as a row each")
+    table.add_argument("--device", default="auto")
+    table.add_argument("--limit", type=int, default=2500, help="at most so many pairs to fit on")
+    table.add_argument("--photograph-limit", type=int, help="at most so many photographs' commands")
+    table.add_argument("--seed", type=int, default=3, help="draws the expressions")
+    table.set_defaults(call=_table)
     predictions = commands.add_parser("predictions", help="the log of any system, no model needed",
                                       description='A line a prompt: {"bbox": [x1, y1, x2, y2] or null, "gt_bbox": [...]}, '
                                                   'and, where known, {"ambiguous": true or false, "probability": 0..1}.')
@@ -27,7 +49,7 @@ def main() -> None:
     run(lambda: arguments.call(arguments))
 
 
-def _suite(commands, name: str, help_text: str) -> None:
+def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite = commands.add_parser(name, help=help_text)
     suite.add_argument("--data", type=Path, required=True)
     suite.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
@@ -35,17 +57,26 @@ def _suite(commands, name: str, help_text: str) -> None:
     suite.add_argument("--seed", type=int, default=0, help="draws the expressions")
     suite.add_argument("--limit", type=int, help="at most so many examples")
     suite.add_argument("--json", type=Path, help="also write the scores there")
-    suite.set_defaults(call=_evaluate, suite=name)
+    suite.set_defaults(call=_evaluate, suite=name, noise=None)
+    return suite
 
 
 def _evaluate(a: argparse.Namespace) -> None:
-    from clue_ros.evaluation import report, suites
+    from clue_ros.evaluation import episodes, report, suites
     from clue_ros.pipeline import Clue
-    suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs}[a.suite]
-    table = suite(Clue.load(a.model, a.device), a.data, a.seed, a.limit)
+    suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs,
+             "episodes": episodes.episodes}[a.suite]
+    more = {} if a.noise is None else {"noise": a.noise}
+    table = suite(Clue.load(a.model, a.device), a.data, a.seed, a.limit, **more)
     print(report.markdown(table))
     if a.json:
         report.write(table, {"suite": a.suite, "data": str(a.data), "model": str(a.model), "seed": a.seed}, a.json)
+
+
+def _table(a: argparse.Namespace) -> None:
+    from clue_ros.evaluation import table
+    data = table.Data(a.train, a.held_out, a.test, a.unseen, a.photographs, a.limit, a.photograph_limit, a.seed)
+    print(table.run(a.model, data, a.out, a.device, a.also))
 
 
 def _predictions(a: argparse.Namespace) -> None:

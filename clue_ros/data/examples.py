@@ -1,4 +1,4 @@
-"""One record type for everything a model is trained or judged on, and how the tabletop fills it."""
+"""What the tabletop's scenes teach: a prompt, what it means, and what is right to answer."""
 
 from __future__ import annotations
 

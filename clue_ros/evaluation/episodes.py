@@ -9,10 +9,11 @@ import numpy as np
 from tqdm import tqdm
 
 from clue_ros.data.examples import Example
+from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
 from clue_ros.evaluation.metrics import Score, bootstrap
-from clue_ros.evaluation.suites import pairs_of, scaled
+from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop import questions
 from clue_ros.tabletop.questions import Oracle
@@ -44,7 +45,7 @@ def play(clue: Clue, frame: Frame, scene: Scene, example: Example, target: int, 
         true += questions.is_true_difference(scene.objects, left, outcome.text)
         dialog = dialog.ask(outcome.text).answer(oracle.answer(outcome.text, left))
         left = _still_possible(scene, left, outcome.text, target)
-    iou = outcome.box.iou(scaled(Box(*scene.objects[target].box), frame.size))
+    iou = outcome.box.iou(in_pixels(Box(*scene.objects[target].box), frame.size))
     return Episode(example.ambiguous, len(asked), true, iou, len(set(asked)) < len(asked))
 
 

@@ -113,11 +113,11 @@ def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float) ->
             "area under risk-coverage": bootstrap(area_under_risk_coverage, wrong, probability)}
 
 
-def detection_scores(truth: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, Score]:
+def detection_scores(truth: np.ndarray, probability: np.ndarray, threshold: float, rounds: int = 1000) -> dict[str, Score]:
     """Precision, recall, F1 at the threshold; AUROC, AUPRC and ECE of the probability. truth bool[n], probability [n]."""
     truth, probability = np.asarray(truth, bool), np.asarray(probability, np.float64)
     said = probability >= threshold
-    scores = {name: bootstrap(metric, truth, said) for name, metric in
+    scores = {name: bootstrap(metric, truth, said, rounds=rounds) for name, metric in
               {"precision": precision, "recall": recall, "F1": f1}.items()}
     soft = {"AUROC": auroc, "AUPRC": average_precision, "ECE": expected_calibration_error}
-    return scores | {name: bootstrap(metric, truth, probability) for name, metric in soft.items()}
+    return scores | {name: bootstrap(metric, truth, probability, rounds=rounds) for name, metric in soft.items()}

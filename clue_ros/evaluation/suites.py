@@ -11,19 +11,15 @@ from tqdm import tqdm
 
 from clue_ros.data import examples, it2p
 from clue_ros.data.examples import Example
+from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation.metrics import Score, accuracy_at, bootstrap, detection_scores, risk_scores
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop.questions import is_true_difference, splits_best
-from clue_ros.types import Ambiguity, Box, Frame, InputError, Prompt
+from clue_ros.types import Ambiguity, Frame, InputError, Prompt
 from clue_ros.vlm.paligemma import Prefill
 
 Table = dict[str, Score]
-
-
-def scaled(box: Box, size: tuple[int, int]) -> Box:
-    """A box of image fractions in pixels of (width, height)."""
-    return Box(box.x1 * size[0], box.y1 * size[1], box.x2 * size[0], box.y2 * size[1])
 
 
 def understand(clue: Clue, frame: Frame, prompt: Prompt) -> tuple[Prefill, Ambiguity]:
@@ -43,7 +39,7 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
         frame = Frame(rgb)
         prefill, _ = understand(clue, frame, example.prompt)
         found = clue.vlm.locate(prefill, frame.size)
-        ious.append(found.box.iou(scaled(example.boxes[0], frame.size)) if found.box else 0.0)
+        ious.append(found.box.iou(in_pixels(example.boxes[0], frame.size)) if found.box else 0.0)
     ious = np.array(ious)
     return {"Acc@0.5": bootstrap(accuracy_at(0.5), ious), "mean IoU": bootstrap(np.mean, ious)}
 
@@ -93,7 +89,7 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
             truth.append(example.ambiguous)
             probability.append(ambiguity.probability)
             asks.append(float(prefill.logits.softmax(-1)[clue.vlm.grammar.clarify]))
-            ious.append(clue.vlm.locate(prefill, frame.size).box.iou(scaled(target, frame.size)))
+            ious.append(clue.vlm.locate(prefill, frame.size).box.iou(in_pixels(target, frame.size)))
             if example.ambiguous:
                 recalls.append(_recall(ambiguity, example, frame.size))
             if example.ambiguous and questions:
@@ -105,7 +101,7 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
 
 
 def _recall(ambiguity: Ambiguity, example: Example, size: tuple[int, int]) -> float:
-    meant = [scaled(b, size) for b in example.boxes]
+    meant = [in_pixels(b, size) for b in example.boxes]
     return float(np.mean([any(c.box.iou(m) >= 0.5 for c in ambiguity.candidates) for m in meant]))
 
 

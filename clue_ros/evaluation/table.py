@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,6 @@ from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.metrics import Score, auroc, bootstrap, detection_scores
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
-
-OURS = 0  # the first row; all others are compared with it
 
 
 @dataclass(frozen=True)
@@ -55,21 +53,25 @@ class Data:
         return sets
 
 
-def run(model: str, data: Data, out: Path, device: str = "auto") -> str:
-    """Make the table; its Markdown."""
-    seen = {kind: _features(kind, clue, data, out) for kind, clue in _models(model, device).items()}
+def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[Path] = (),
+        rounds: int = 1000) -> str:
+    """Make the table; its Markdown. also: folders of further models, whose first token (AR) is a row each. rounds: of the
+    bootstrap."""
+    seen = {kind: _features(kind, clue, data, out) for kind, clue in _models(model, also, device).items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = load(model, device).detector.settings
     layers = seen["adapted"]["train"].maps.shape[1]
     scores: dict[str, dict[str, dict[str, Score]]] = {}
     probabilities: dict[str, dict[str, np.ndarray]] = {}
-    for variant in tqdm(variants.rows(settings.layers[-1], layers), desc="rows"):
+    more = [variants.first_token_of(folder.name) for folder in also]
+    for variant in tqdm([*variants.rows(settings.layers[-1], layers), *more], desc="rows"):
         sets = seen[variant.model]
         fitted = variants.fit(variant, sets["train"], sets["held-out"])
         usable = [t for t in tests if not (variant.labelled and (sets[t].instances < 0).any())]
         probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
-        scores[variant.name] = {t: _scores(sets[t], probabilities[variant.name][t], fitted.threshold) for t in usable}
-    _compare(scores, probabilities, seen["adapted"])
+        scores[variant.name] = {
+            t: detection_scores(sets[t].ambiguous, probabilities[variant.name][t], fitted.threshold, rounds) for t in usable}
+    _compare(scores, probabilities, seen["adapted"], rounds)
     out.mkdir(parents=True, exist_ok=True)
     _write(scores, {"model": str(model), **{k: str(v) for k, v in vars(data).items()}}, out / "table.json")
     plots.draw(out, seen["adapted"], probabilities, scores, layers)
@@ -78,9 +80,10 @@ def run(model: str, data: Data, out: Path, device: str = "auto") -> str:
     return text
 
 
-def _models(model: str, device: str) -> dict[str, Clue]:
+def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:
     adapted = load(model, device)
-    return {"adapted": adapted, "base": Clue(load_vlm(find(model), device, adapter=False), adapted.detector)}
+    alone = {"adapted": adapted, "base": Clue(load_vlm(find(model), device, adapter=False), adapted.detector)}
+    return alone | {folder.name: load(folder, device) for folder in also}
 
 
 def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Features]:
@@ -89,17 +92,13 @@ def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Feature
             for name, prompts in data.readers().items()}
 
 
-def _scores(truth: Features, probability: np.ndarray, threshold: float) -> dict[str, Score]:
-    return detection_scores(truth.ambiguous, probability, threshold)
-
-
-def _compare(scores: dict, probabilities: dict, sets: dict[str, Features]) -> None:
+def _compare(scores: dict, probabilities: dict, sets: dict[str, Features], rounds: int) -> None:
     """How much AUROC each row lacks to ours, from the same resampled prompts (a paired interval)."""
     ours = next(iter(probabilities.values()))
     for name, tests in probabilities.items():
         for test, theirs in tests.items():
             scores[name][test]["AUROC behind ours"] = bootstrap(
-                lambda t, a, b: auroc(t, a) - auroc(t, b), sets[test].ambiguous, ours[test], theirs)
+                lambda t, a, b: auroc(t, a) - auroc(t, b), sets[test].ambiguous, ours[test], theirs, rounds=rounds)
 
 
 def _write(scores: dict, settings: dict, file: Path) -> None:

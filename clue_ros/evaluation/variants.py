@@ -164,6 +164,11 @@ def rows(middle: int, layers: int) -> list[Variant]:
         Variant("words alone", words_alone)]
 
 
+def first_token_of(model: str) -> Variant:
+    """The first token of another model, by its folder's name."""
+    return Variant(f"{model} (AR): first token", first_token, model)
+
+
 def _logit(p: np.ndarray) -> np.ndarray:
     p = np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7)
     return np.log(p / (1 - p))

@@ -1,11 +1,13 @@
 """A tiny PaliGemma-2 with random weights of the true architecture, and frames to show it."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from clue_ros.data import examples
-from clue_ros.training.recipes import _TINY, corpus
+from clue_ros.tabletop.scene import to_json
+from clue_ros.training.recipes import _TINY, CONFIGS, assemble, corpus, train_ambiguity, train_base, train_ivg
 from clue_ros.types import Frame
 from clue_ros.vlm.build import new_model
 from clue_ros.vlm.vocabulary import train_tokenizer
@@ -59,3 +61,25 @@ def some_examples(two_mugs):
     rng = np.random.default_rng(0)
     return [e for f in (examples.clear, examples.ambiguous, examples.answered, examples.detect)
             for _ in range(5) if (e := f(two_mugs, rng))]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory, two_mugs):
+    """A data set of four small images, made without OpenGL."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    rng, lines = np.random.default_rng(0), []
+    for k in range(4):
+        cv2.imwrite(str(folder / f"images/{k}.jpg"), rng.integers(0, 256, (48, 64, 3), np.uint8))
+        lines.append(to_json(two_mugs).replace('"image":""', f'"image":"images/{k}.jpg"').replace('"id":0', f'"id":{k}'))
+    (folder / "scenes.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    base = train_base(CONFIGS["debug"]["base"], [data], out / "base")
+    adapter = train_ivg(CONFIGS["debug"]["ivg"], [data], base, out / "ivg")
+    run = train_ambiguity(CONFIGS["debug"]["ambiguity"], [data], base, adapter, out / "ambiguity")
+    return assemble(base, run / "adapter", run / "detector", out / "model")

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "clue_ros"
 RULE = {
     "types": set(), "vlm": {"types"}, "detector": {"types"}, "dialog": {"types", "vlm"},
     "model_folder": {"types", "vlm", "detector", "pipeline"}, "pipeline": {"types", "vlm", "detector", "dialog", "model_folder"},
+    "encodings": {"types"}, "provenance": {"types", "model_folder", "pipeline"},
     "tabletop": {"types"}, "data": {"types", "vlm", "tabletop"},
     "training": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
     "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},

@@ -2,43 +2,19 @@
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import load
-from clue_ros.tabletop.scene import to_json
 from clue_ros.training.forward import fourier_locations_, smooth_locations
 from clue_ros.training.loop import LoopConfig, fit
-from clue_ros.training.recipes import CONFIGS, assemble, train_ambiguity, train_base, train_ivg
+from clue_ros.training.recipes import CONFIGS, train_ivg
 from clue_ros.training.vision import patch_owner
 from clue_ros.types import Frame
 
 DEBUG = CONFIGS["debug"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory, two_mugs):
-    """A data set of four small images, made without OpenGL."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "images").mkdir()
-    rng, lines = np.random.default_rng(0), []
-    for k in range(4):
-        cv2.imwrite(str(folder / f"images/{k}.jpg"), rng.integers(0, 256, (48, 64, 3), np.uint8))
-        lines.append(to_json(two_mugs).replace('"image":""', f'"image":"images/{k}.jpg"').replace('"id":0', f'"id":{k}'))
-    (folder / "scenes.jsonl").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs")
-    base = train_base(DEBUG["base"], [data], out / "base")
-    adapter = train_ivg(DEBUG["ivg"], [data], base, out / "ivg")
-    run = train_ambiguity(DEBUG["ambiguity"], [data], base, adapter, out / "ambiguity")
-    return assemble(base, run / "adapter", run / "detector", out / "model")
 
 
 def test_the_recipes_make_a_model_that_looks(trained, frame):

@@ -1,0 +1,158 @@
+"""The evaluation table, its rows, and whole episodes."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from clue_ros.data import examples
+from clue_ros.data.scenes import SceneImages
+from clue_ros.dialog import Dialog
+from clue_ros.evaluation import episodes, features, table, variants
+from clue_ros.evaluation.features import Features
+from clue_ros.evaluation.metrics import auroc
+from clue_ros.evaluation.suites import look_at_pairs
+from clue_ros.model_folder import load
+from clue_ros.tabletop.questions import Oracle, ask, splits_best
+from clue_ros.tabletop.scene import to_json
+from clue_ros.training.recipes import read_training
+from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, InputError, Prompt, Question, Turn
+from tabletop_scenes import scene_of
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Three pairs of noise pictures: two red mugs, and the same with one of them gone."""
+    folder, rng, lines = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0), []
+    (folder / "images").mkdir()
+    full = scene_of(("large", "red", "mug", 0.2, 0.5), ("large", "red", "mug", 0.8, 0.5), ("large", "red", "ball", 0.5, 0.2))
+    for k in range(6):
+        scene = dataclasses.replace(full, id=k, image=f"images/{k}.jpg", pair=k ^ 1,
+                                    objects=full.objects if k % 2 == 0 else full.objects[1:])
+        cv2.imwrite(str(folder / scene.image), rng.integers(0, 256, (48, 64, 3), np.uint8))
+        lines.append(to_json(scene))
+    (folder / "scenes.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def synthetic(count: int, seed: int = 0) -> Features:
+    """One bright cell when clear, two far apart when ambiguous, in one head of four; layer 1 is noise."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(count) % 2 == 1
+    maps = rng.random((count, 2, 4, 8, 8)).astype(np.float32)
+    for k in range(count):
+        for cell in rng.choice([9, 13, 41, 46], 1 + int(truth[k]), replace=False):
+            maps[k, 0, 2, cell // 8, cell % 8] += 12
+    maps /= maps.sum((3, 4), keepdims=True)
+    flat = np.zeros(count, np.float32)
+    words = np.array([f"take thing {k // 2}" for k in range(count)])
+    return Features(truth, words, maps.astype(np.float16), rng.random((count, 5), np.float32), flat + 0.5, flat, flat, flat,
+                    np.where(truth, 2, 1))
+
+
+def test_a_cnn_on_heads_learns_what_the_layer_shows_and_nothing_from_noise():
+    train, test = synthetic(400), synthetic(200, 1)
+    seen, noise = (auroc(test.ambiguous, variants.cnn((layer,))(train)(test)) for layer in (0, 1))
+    assert seen > 0.95 and abs(noise - 0.5) < 0.15
+
+
+def test_words_alone_cannot_tell_counterfactual_pairs():
+    train, test = synthetic(100), synthetic(60, 1)
+    assert auroc(test.ambiguous, variants.words_alone(train)(test)) == 0.5
+
+
+def test_counting_what_a_perfect_detector_finds_is_perfect():
+    fitted = variants.fit(variants.Variant("instances", variants.instance_count), synthetic(50), synthetic(50, 1))
+    test = synthetic(40, 2)
+    assert np.array_equal(fitted.probability(test) >= fitted.threshold, test.ambiguous)
+
+
+def test_peaks_of_the_mean_map_are_counted():
+    one = synthetic(2)
+    sharp = dataclasses.replace(one, maps=np.zeros((2, 1, 1, 8, 8), np.float16))
+    sharp.maps[0, 0, 0, 2, 2] = 1
+    sharp.maps[1, 0, 0, 2, 2] = sharp.maps[1, 0, 0, 6, 6] = 0.5
+    assert variants.peak_count(0)(one)(sharp).tolist() == [1, 2]
+
+
+def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_path, monkeypatch):
+    data = table.Data(pairs, pairs, pairs, pairs)
+    text = table.run(trained, data, tmp_path, also=[trained], rounds=20)
+    assert text.count("\n| ") + text.startswith("| ") >= len(variants.rows(1, 3)) + 2 and "model (AR): first token" in text
+    assert {f.name for f in tmp_path.iterdir()} == {"features", "table.json", "table.md", "error-coverage.png",
+                                                    "reliability.png", "layers.png"}
+    monkeypatch.setattr(features, "_one", None)  # nothing is looked at again
+    assert table.run(trained, data, tmp_path, also=[trained], rounds=20) == text
+
+
+def test_pairs_are_looked_at_in_both_scenes(pairs, trained):
+    looks = look_at_pairs(load(trained, "cpu"), SceneImages(pairs), 0)
+    assert looks.ambiguous.tolist() == [True, False] * 3 and len(looks.questions) == 3
+
+
+def test_data_without_pairs_is_refused_in_words(data, trained):
+    with pytest.raises(InputError, match="no counterfactual pairs.*--pairs"):
+        look_at_pairs(load(trained, "cpu"), SceneImages(data), 0)
+
+
+def test_scenes_kept_for_evaluation_cannot_be_trained_on(pairs, tmp_path):
+    (pairs / "world.json").write_text('{"world": {"unseen": true}}')
+    try:
+        with pytest.raises(InputError, match="written with --unseen"):
+            read_training([pairs])
+    finally:
+        (pairs / "world.json").unlink()
+
+
+class Knowing:
+    """A robot that knows the scene: it asks the best question while several objects are meant."""
+
+    def __init__(self, scene, example, target):
+        self.scene, self.example, self.target, self.left = scene, example, target, example.referents
+
+    def look(self, frame, dialog):
+        sure = Ambiguity(0.0, 0.5, np.zeros((2, 2), np.float32))
+        if len(self.left) > 1:
+            asked, split = ask(self.scene.objects, self.left)
+            self.left = next(m for _, m in split.options if self.target in m)
+            return Decision(sure, Question(asked))
+        b = self.scene.objects[self.target].box
+        w, h = frame.size
+        return Decision(sure, Grounding(Box(b[0] * w, b[1] * h, b[2] * w, b[3] * h), 1.0))
+
+
+def test_who_knows_the_truth_needs_one_question_for_two_mugs_and_none_for_one(pairs):
+    source, rng = SceneImages(pairs), np.random.default_rng(0)
+    full, fewer = source.scenes[0], source.scenes[1]
+    doubtful, clear = examples.counterfactual(full, fewer, rng)
+    frame = Frame(source[0][0])
+    played = episodes.play(Knowing(full, doubtful, 1), frame, full, doubtful, 1, rng)
+    assert (played.asked, played.true_questions, played.repeated) == (1, 1, False) and played.iou == pytest.approx(1)
+    target = clear.referents[0]
+    played = episodes.play(Knowing(fewer, clear, target), frame, fewer, clear, target, rng)
+    assert played.asked == 0 and played.iou == pytest.approx(1)
+
+
+def test_the_best_question_leaves_the_fewest():
+    scene = scene_of(("large", "red", "mug", 0.1, 0.5), ("large", "red", "mug", 0.4, 0.5), ("large", "blue", "mug", 0.9, 0.5))
+    assert splits_best(scene.objects, (0, 1, 2), "do you mean the one on the left, the one in the middle or the one on the right?")
+    assert not splits_best(scene.objects, (0, 1, 2), "do you mean the red mug or the blue mug?")
+    assert not splits_best(scene.objects, (0, 1), "do you mean the red mug or the blue mug?")
+
+
+def test_a_noisy_oracle_names_another_option():
+    scene = scene_of(("large", "red", "mug", 0.1, 0.5), ("large", "blue", "mug", 0.9, 0.5))
+    oracle = Oracle(scene.objects, 0, np.random.default_rng(0), noise=1.0)
+    assert "blue" in oracle.answer("do you mean the red mug or the blue mug?", (0, 1))
+
+
+def test_no_question_is_asked_twice(trained, frame, monkeypatch):
+    clue = load(trained, "cpu")
+    clue.threshold = 0.0  # in doubt about everything
+    monkeypatch.setattr(clue.vlm, "question", lambda prefill: Question("the red one?"))
+    assert clue.look(frame, Dialog.start("the mug")).outcome == Question("the red one?")
+    answered = Dialog(Prompt("the mug", (Turn("the red one?", "no"),)))
+    assert isinstance(clue.look(frame, answered).outcome, Grounding)
+    other = Dialog(Prompt("the mug", (Turn("the left one?", "no"),)))
+    assert clue.look(frame, other).outcome == Question("the red one?")

@@ -1,4 +1,4 @@
-"""The node on a simulated camera: the demo's tables, each for 20 s. Talk to it with `ros2 run clue_ros clue_person`.
+"""The node on a simulated camera: the demo's tables, each for 20 s. Talk to it with `ros2 run clue_ros clue_dialog`.
 
     ros2 launch clue_ros demo.launch.py rviz:=true
     ros2 launch clue_ros demo.launch.py camera:=live

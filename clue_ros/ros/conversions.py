@@ -7,91 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from clue_ros import encodings
 from clue_ros.msg import AmbiguityHeatmap, CandidateBox
-from clue_ros.types import Ambiguity, Box, Candidate, Frame, InputError
+from clue_ros.types import Ambiguity, Box, Candidate, Frame
 
-# Bytes a pixel of each encoding that is understood, by its name in sensor_msgs/image_encodings.
-PIXEL_BYTES = {
-    "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "rgb16": 6, "bgr16": 6, "rgba16": 8, "bgra16": 8,
-    "mono8": 1, "mono16": 2, "yuv422": 2, "yuv422_yuy2": 2,
-    "bayer_rggb8": 1, "bayer_bggr8": 1, "bayer_gbrg8": 1, "bayer_grbg8": 1,
-    "bayer_rggb16": 2, "bayer_bggr16": 2, "bayer_gbrg16": 2, "bayer_grbg16": 2,
-}
-# Other names of the same bytes. 8UC3 is missing on purpose: it does not say whether red or blue comes first.
-ALIASES = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2", "8UC1": "mono8", "16UC1": "mono16"}
-
-
-def check_image(msg: Image) -> None:
-    """InputError in one sentence when the message's encoding, size, step and data do not fit together."""
-    encoding = ALIASES.get(msg.encoding, msg.encoding)
-    if encoding not in PIXEL_BYTES:
-        raise InputError(f"image encoding '{msg.encoding}' is not supported: publish one of "
-                         f"{', '.join([*PIXEL_BYTES, *ALIASES])}")
-    if not msg.width or not msg.height:
-        raise InputError(f"the image is {msg.width} x {msg.height} pixels: a picture needs at least one pixel each way")
-    row = msg.width * PIXEL_BYTES[encoding]
-    if msg.step < row:
-        raise InputError(f"the image's size and step disagree: {msg.width} pixels of {msg.encoding} are {row} bytes a "
-                         f"row, its step is {msg.step}; correct step in the camera driver")
-    if len(msg.data) != msg.step * msg.height:
-        raise InputError(f"the image's size and data disagree: {msg.height} rows of step {msg.step} are "
-                         f"{msg.height * msg.step} bytes, it carries {len(msg.data)}; correct the camera driver")
+try:
+    from cv_bridge import CvBridge
+except ImportError:  # it is not among the ROS wheels
+    CvBridge = None
+BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
 
 
 def frame_from_image(msg: Image | CompressedImage) -> Frame:
-    """The frame of a raw or compressed image message. InputError names what is wrong with it and the cure."""
+    """The frame of a raw or compressed image message. InputError names what is wrong with it and the cure.
+
+    cv_bridge converts where this ROS installation has it and every release of it agrees about the encoding; the rest
+    (planar and packed YUV, wide numbers, padded rows) is `encodings.to_rgb`.
+    """
     if isinstance(msg, CompressedImage):
-        return Frame(_decompressed(msg))
-    check_image(msg)
-    return Frame(to_rgb(_without_padding(msg)))
+        return Frame(encodings.from_compressed(msg))
+    encodings.check(msg)
+    if CvBridge is not None and msg.encoding in BRIDGED:
+        return Frame(np.ascontiguousarray(CvBridge().imgmsg_to_cv2(msg, "rgb8")))
+    return Frame(encodings.to_rgb(msg))
 
 
-def _without_padding(msg: Image) -> Image:
-    """The message with its encoding's common name and rows that follow each other: converters ignore `step`."""
-    encoding = ALIASES.get(msg.encoding, msg.encoding)
-    row = msg.width * PIXEL_BYTES[encoding]
-    if msg.step == row and encoding == msg.encoding:
-        return msg
-    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
-    return Image(header=msg.header, height=msg.height, width=msg.width, encoding=encoding,
-                 is_bigendian=msg.is_bigendian, step=row, data=rows.tobytes())
-
-
-def to_rgb(msg: Image) -> np.ndarray:
-    """uint8[H, W, 3] RGB of a checked message; 16-bit values are scaled to 8 bits, alpha is dropped."""
-    if msg.encoding.startswith("yuv422") and msg.width % 2:
-        raise InputError(f"a {msg.encoding} image stores pixels in pairs and cannot be {msg.width} pixels wide")
-    rgb = np.ascontiguousarray(_convert(msg))
-    if rgb.dtype != np.uint8:
-        raise InputError(f"image encoding '{msg.encoding}' was decoded to {rgb.dtype}: publish rgb8 instead")
-    return rgb
-
-
-try:  # the ROS installation's own converter, where it has one (it is not among the ROS wheels)
-    from cv_bridge import CvBridge
-
-    def _convert(msg: Image) -> np.ndarray:
-        return CvBridge().imgmsg_to_cv2(msg, "rgb8")
-except ImportError:
-    from rosbags.image import message_to_cvimage
-
-    def _convert(msg: Image) -> np.ndarray:
-        return message_to_cvimage(msg, "rgb8")
-
-
-def _decompressed(msg: CompressedImage) -> np.ndarray:
-    """uint8[H, W, 3] RGB of a JPEG or PNG; the camera's own pixels, whatever turn a photo's EXIF asks for."""
-    data = np.frombuffer(msg.data, np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
-    if bgr is None:
-        raise InputError(f"the compressed image (format '{msg.format}', {len(data)} bytes) cannot be decoded: "
-                         "publish JPEG or PNG, or set image_transport to raw")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+def nanoseconds(stamp: Time) -> int:
+    """Since the epoch. Any stamp will do, where rclpy's own Time raises for one before it."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 def image_from_rgb(rgb: np.ndarray, header: Header) -> Image:

@@ -34,8 +34,9 @@ from std_msgs.msg import String
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.conversions import box_from_message, frame_from_image
-from clue_ros.ros.person import LATCHED, OUTCOMES, Person
+from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.pictures import LIVE, demo_folder, read_picture, rendered
+from clue_ros.ros.qos import LATCHED_LISTENER
 from clue_ros.ros.script import BOX, QUESTION, Step, live_script, read_script
 from clue_ros.tabletop.questions import Oracle
 from clue_ros.types import InputError
@@ -69,7 +70,7 @@ class Spectator(Person):
     def __init__(self, **options):
         super().__init__(**options)
         self.pictures: dict[tuple[int, int], Image] = {}
-        self.create_subscription(Image, "heatmap/image", self._keep, LATCHED)
+        self.create_subscription(Image, "heatmap/image", self._keep, LATCHED_LISTENER)
 
     def _keep(self, msg: Image) -> None:
         self.pictures[msg.header.stamp.sec, msg.header.stamp.nanosec] = msg

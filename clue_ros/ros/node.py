@@ -2,6 +2,9 @@
 
     ros2 run clue_ros clue_node --ros-args -r image:=/camera/color/image_raw -p model:=tabletop
 
+A managed node: by itself it comes up at once; with `-p autostart:=false` it waits for `ros2 lifecycle set /clue_node
+configure` (loads the model) and `activate`. `deactivate` ends the running dialog, `cleanup` gives the memory back.
+
 The ROS executor runs on the main thread and only hands over; `worker.Worker` computes on a thread of its own.
 """
 
@@ -10,135 +13,165 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 import rclpy
 import rclpy.logging
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header, String
 
-from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros import conversions, parameters
-from clue_ros.ros.session import Asked, Event, Finished, Look, Looked, Note, Outcome, Session, Snapshot
-from clue_ros.ros.visualization import overlay
+from clue_ros.ros.actions import GroundAction
+from clue_ros.ros.detections import Detections
+from clue_ros.ros.diagnostics import Diagnostics
+from clue_ros.ros.inputs import Inputs
+from clue_ros.ros.lifecycle import ManagedNode
+from clue_ros.ros.model_topic import ModelTopic
+from clue_ros.ros.outputs import Outputs
+from clue_ros.ros.session import Event, Look, Session
+from clue_ros.ros.target import Target
 from clue_ros.ros.worker import Engine, Worker
 from clue_ros.types import Decision, Frame, InputError
 
-RELIABLE = QoSProfile(depth=10)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-NEWEST = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+Load = Callable[[parameters.Settings, Callable[[str], None]], Engine]
+SHUT_DOWN = "the node was shut down before the instruction was finished"
 
 
-def load_engine(settings: parameters.Settings) -> Engine:
-    """The model the parameters name. Slow: imports torch and reads the weights. ModelError, InputError."""
-    import torch
+def load_engine(settings: parameters.Settings, tell: Callable[[str], None] = lambda _: None) -> Engine:
+    """The model the parameters name; tell: hears of the progress. Slow. ModelError, InputError."""
+    import torch  # takes seconds, too
 
     from clue_ros.pipeline import Clue
     torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
     clue = Clue.load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
+    tell("the weights are read; warming up")
     clue.warm_up()
     return clue
 
 
-class ClueNode(Node):
+class ClueNode(ManagedNode):
     """The node. load: makes the engine, on the inference thread. InputError for a parameter out of range."""
 
-    def __init__(self, load: Callable[[parameters.Settings], Engine] = load_engine, **options):
+    action: GroundAction | None = None  # of a node whose parameters are refused
+
+    def __init__(self, load: Load = load_engine, **options):
         super().__init__("clue_node", automatically_declare_parameters_from_overrides=True, **options)
         self.settings = parameters.declare(self)
         self.add_post_set_parameters_callback(self._on_change)
-        self.add_on_set_parameters_callback(parameters.verdict)
+        self.add_on_set_parameters_callback(self._may_change)
+        self._load_engine = load
+        self._loading_since: float | None = None
         self._own_threshold: float | None = None
-        self._complaint = ""
-        self._incompatible: dict[str, str] = {}
-        self.session = Session(self.settings.limits(), self._why_no_image)
-        self.worker = Worker(self.session, load=lambda: self._load(load), to_frame=conversions.frame_from_image,
-                             publish=self._publish, present=self._present, before_look=self._set_threshold,
-                             log=self.get_logger())
-        self._speech = self.create_publisher(String, "speech", RELIABLE)
-        self._grounding = self.create_publisher(GroundedObject, "grounding", LATCHED)
-        self._heatmap = self.create_publisher(AmbiguityHeatmap, "heatmap", LATCHED)
-        self._picture = self.create_publisher(Image, "heatmap/image", LATCHED)
-        self._subscribe()
+        self.session = Session(self.settings.limits(), lambda: self.inputs.why_no_image())
+        if self.settings.autostart:
+            self.session.hold()
+        else:
+            self.session.close(self._not_active())
+        self.outputs = Outputs(self)
+        self.worker = Worker(self.session, to_frame=conversions.frame_from_image, publish=self._publish,
+                             present=self._present, before_look=self._set_threshold, log=self.get_logger())
+        self.action = GroundAction(self, self.worker)
+        self.inputs = Inputs(self, self.worker, compressed=self.settings.image_transport == "compressed")
+        self.model = ModelTopic(self)
+        self.target = Target(self, self.inputs, lambda: self.settings) if self.settings.depth else None
+        self._listeners = [self.outputs, self.action, Detections(self), *filter(None, [self.target]),
+                           Diagnostics(self, self.worker, self.inputs, self.model)]
         # Not ROS time: a paused simulation must not stop the time-outs.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.1, lambda: self.worker.handle(self.session.tick), clock=steady)
-        self.worker.start()
+        self.create_timer(5.0, self._say_still_loading, clock=steady)
+        if self.settings.autostart:
+            self.bring_up()
 
-    def close(self, timeout: float = 0.5) -> bool:
-        """End the running request with an error; whether the inference thread ended within `timeout` seconds."""
-        ended = self.worker.stop("the node was shut down before the instruction was finished", timeout)
-        self._grounding.wait_for_all_acked(Duration(seconds=0.3))
-        return ended
+    def close(self, timeout: float = 0.3) -> bool:
+        """End the running request with an error; whether all threads ended within about `timeout` seconds."""
+        ended = self.worker.stop(SHUT_DOWN, timeout)
+        self.outputs.flush(0.3)
+        return self.join_transitions(timeout) and ended
 
-    # -- in ----------------------------------------------------------------------------------------------------------
+    def destroy_node(self) -> None:
+        """Take everything off the network."""
+        if self.action is not None:
+            self.action.destroy()
+        super().destroy_node()
 
-    def _subscribe(self) -> None:
-        compressed = self.settings.image_transport == "compressed"
-        # image_transport's convention: the compressed topic lies below the (remapped) raw one.
-        topic = self.resolve_topic_name("image") + "/compressed" if compressed else "image"
-        self._image_topic = self._listen(CompressedImage if compressed else Image, topic, self._on_image, NEWEST)
-        self._listen(String, "instruction", self._on_instruction, RELIABLE)
-        self._listen(String, "answer", lambda msg: self.worker.handle(lambda now: self.session.answer(msg.data, now)),
-                     RELIABLE)
+    # -- life cycle --------------------------------------------------------------------------------------------------
 
-    def _listen(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> str:
-        """Subscribe, and tell in words when a publisher's QoS does not fit; the topic's full name."""
-        def incompatible(info: QoSRequestedIncompatibleQoSInfo) -> None:
-            policy = QoSPolicyKind(info.last_policy_kind).name.lower()
-            self._incompatible[name] = f"a publisher's {policy} does not fit this node's subscription"
-            self.get_logger().warning(f"nothing is received on {name}: {self._incompatible[name]}; publish it "
-                                      f"{qos.reliability.name.lower()} and {qos.durability.name.lower()}")
-        events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
-        name = self.create_subscription(kind, topic, callback, qos, event_callbacks=events).topic_name
-        return name
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and warm up. Without one the node stays unconfigured, and every instruction hears why."""
+        settings, log = self.settings, self.get_logger()
+        log.info(f"loading the model '{settings.model}' (device {settings.device}, dtype {settings.dtype})")
+        self._loading_since = time.monotonic()
+        sentence = self.worker.load(lambda: self._load_engine(settings, log.info))
+        seconds, self._loading_since = time.monotonic() - self._loading_since, None
+        if sentence:
+            if not self.worker.stopping:
+                log.error(sentence)
+                self.worker.handle(lambda _: self.session.close(sentence))
+            self.model.unloaded(sentence)
+            return TransitionCallbackReturn.FAILURE
+        self._own_threshold = self.worker.engine.threshold
+        if self.session.closed:  # else it starts by itself, and instructions wait
+            self._close_session()
+        self.model.loaded(settings.model, self.worker.engine)
+        log.info(f"model '{settings.model}' is ready after {seconds:.1f} s")
+        return super().on_configure(state)
 
-    def _on_image(self, msg: Image | CompressedImage) -> None:
-        self._complain(msg)
-        now, stamp = self.get_clock().now(), Time.from_msg(msg.header.stamp)
-        delay = (now.nanoseconds - stamp.nanoseconds) / 1e9 if stamp.nanoseconds else 0.0
-        self.worker.handle(lambda at: self.session.see(Snapshot(msg, at, delay)))
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen and look."""
+        done = super().on_activate(state)
+        self.worker.handle(lambda _: self.session.open())
+        self.get_logger().info(f"say what to look for on {self.inputs.instruction_topic}")
+        return done
 
-    def _complain(self, msg: Image | CompressedImage) -> None:
-        """Say once what is wrong with the camera's images; they fail again, with an outcome, when one is looked at."""
-        try:
-            if isinstance(msg, Image):
-                conversions.check_image(msg)
-            self._complaint = ""
-        except InputError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                self.get_logger().warning(f"on {self._image_topic}: {error}")
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the running request in words, and be silent from then on."""
+        self._close_session("the node was deactivated before the instruction was finished")
+        return super().on_deactivate(state)
 
-    def _on_instruction(self, msg: String) -> None:
-        if not self.worker.ready.is_set():
-            self.get_logger().info("the model is still loading: the instruction waits")
-        self.worker.handle(lambda now: self.session.instruct(msg.data, now))
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give the model's memory back."""
+        self._unload()
+        return super().on_cleanup(state)
 
-    def _why_no_image(self) -> str:
-        """One sentence: why nothing came on the image topic."""
-        topic = self._image_topic
-        if topic in self._incompatible:
-            return f"no image on topic {topic}: {self._incompatible[topic]}"
-        if count := self.count_publishers(topic):
-            return (f"no image on topic {topic}: {count} publisher(s) there, but nothing was received; "
-                    "is the camera running?")
-        kind = "sensor_msgs/msg/" + ("CompressedImage" if self.settings.image_transport == "compressed" else "Image")
-        own = self.resolve_topic_name("heatmap/image")
-        others = [name for name, kinds in self.get_topic_names_and_types()
-                  if kind in kinds and name not in (topic, own) and self.count_publishers(name)]
-        cure = f"there are images on {', '.join(others)}" if others else "start the camera"
-        return f"no image on topic {topic}: nobody publishes it; {cure}, or remap `image` to the camera's topic"
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The end of the managed life, from any state; the process stays until it gets a signal."""
+        self.worker.handle(lambda _: self.session.close("the node was shut down: start it again", SHUT_DOWN))
+        self._unload()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition failed in a way that nobody foresaw: back to unconfigured, from where it can start again."""
+        self.get_logger().error(f"a transition from {state.label} failed; the node is unconfigured")
+        self._close_session("a life-cycle transition of the node failed before the instruction was finished")
+        self._unload()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _unload(self) -> None:
+        self.worker.unload()
+        self.model.unloaded()
+
+    def _close_session(self, running: str = "") -> None:
+        self.worker.handle(lambda _: self.session.close(self._not_active(), running))
+
+    def _not_active(self) -> str:
+        name = self.get_fully_qualified_name()
+        return (f"the node is not active: bring it up with `ros2 lifecycle set {name} configure` (loads the model) and "
+                f"`ros2 lifecycle set {name} activate`")
+
+    def _say_still_loading(self) -> None:
+        if (since := self._loading_since) is not None:
+            self.get_logger().info(f"still loading the model, for {time.monotonic() - since:.0f} s now")
 
     # -- parameters --------------------------------------------------------------------------------------------------
+
+    def _may_change(self, given: list[Parameter]) -> SetParametersResult:
+        return parameters.verdict(given, None if self.state == "unconfigured" else self.settings)
 
     def _on_change(self, _: list) -> None:
         self.settings = parameters.read(self)
@@ -148,74 +181,21 @@ class ClueNode(Node):
             return []
         self.worker.handle(apply)
 
-    def _load(self, load: Callable[[parameters.Settings], Engine]) -> Engine:
-        start = self.get_clock().now()
-        engine = load(self.settings)
-        self._own_threshold = engine.threshold
-        seconds = (self.get_clock().now() - start).nanoseconds / 1e9
-        self.get_logger().info(f"model '{self.settings.model}' is ready after {seconds:.1f} s; say what to look for on "
-                               f"{self.resolve_topic_name('instruction')}")
-        return engine
-
     def _set_threshold(self, engine: Engine) -> None:
         engine.threshold = self.settings.threshold or self._own_threshold
 
-    # -- out ---------------------------------------------------------------------------------------------------------
+    # -- out, on any thread ------------------------------------------------------------------------------------------
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:
-            _TELL[type(event)](self, event)
-
-    def _tell_verdict(self, event: Looked) -> None:
-        request = event.request
-        self._heatmap.publish(conversions.heatmap_message(
-            event.decision.ambiguity, header=request.snapshot.image.header, request_id=request.identity,
-            instruction=request.instruction, turn=request.dialog.turns, size=request.size))
-
-    def _tell_question(self, event: Asked) -> None:
-        self.get_logger().info(f"request {event.request.identity} asks: {event.question}")
-        self._speech.publish(String(data=event.question))
-
-    def _tell_outcome(self, event: Finished) -> None:
-        text = f"request {event.request.identity} ended: {event.outcome.name.lower().replace('_', ' ')}"
-        if event.outcome is Outcome.ERROR:
-            self.get_logger().error(f"{text}: {event.error}")
-        else:
-            self.get_logger().info(text)
-        self._grounding.publish(grounded_message(event))
-
-    def _tell_note(self, note: Note) -> None:
-        if note.warning:
-            self.get_logger().warning(note.text)
-        else:
-            self.get_logger().info(note.text)
+            for listener in self._listeners:
+                listener.tell(event)
 
     def _present(self, look: Look, frame: Frame, decision: Decision) -> None:
-        picture = overlay(frame.rgb, decision, look.dialog.prompt, self.settings.overlay_alpha)
-        self._picture.publish(conversions.image_from_rgb(picture, look.snapshot.image.header))
+        self.outputs.show(look, frame, decision, self.settings.overlay_alpha)
 
 
-_TELL = {Looked: ClueNode._tell_verdict, Asked: ClueNode._tell_question, Finished: ClueNode._tell_outcome,
-         Note: ClueNode._tell_note}
-
-
-def grounded_message(event: Finished) -> GroundedObject:
-    """The one message an instruction ends in; header and size are those of the last image that was looked at."""
-    request = event.request
-    message = GroundedObject(
-        header=request.snapshot.image.header if request.snapshot else Header(), request_id=request.identity,
-        instruction=request.instruction, outcome=event.outcome.value, error=event.error,
-        image_width=request.size[0], image_height=request.size[1], questions_asked=request.questions,
-        dialog=request.spoken, latency_ms=request.milliseconds)
-    if request.decision is not None:
-        message.candidates = conversions.candidate_messages(request.decision.ambiguity.candidates)
-    if event.grounding is not None:
-        message.box = conversions.box_message(event.grounding.box, event.grounding.score)
-        message.score, message.label = float(event.grounding.score), event.grounding.label
-    return message
-
-
-def main(args: list[str] | None = None) -> None:
+def main(args: list[str] | None = None, load: Load = load_engine) -> None:
     """Run the node until SIGINT or SIGTERM; exit code 1 when a parameter cannot be used."""
     # Own handlers, so that the last outcome can still be published: ROS's would close the context first.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -223,7 +203,7 @@ def main(args: list[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stopping.append(received))
     try:
-        node = ClueNode()
+        node = ClueNode(load)
     except InputError as error:
         rclpy.logging.get_logger("clue_node").fatal(str(error))
         rclpy.shutdown()
@@ -232,11 +212,14 @@ def main(args: list[str] | None = None) -> None:
     executor.add_node(node)
     while not stopping:
         executor.spin_once(timeout_sec=0.2)
-    ended = node.close()
+    node.close()
+    end = time.monotonic() + 0.2
+    while time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.05)  # sends the result of a goal that was running
+    node.destroy_node()  # so that the other nodes know at once
     rclpy.shutdown()
-    if not ended:  # a long look or load cannot be interrupted, and tearing down Python under it could crash
-        sys.stdout.flush()
-        os._exit(0)
+    sys.stdout.flush()
+    os._exit(0)  # tearing down Python takes seconds with torch in it, and could crash under a look or load that goes on
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ Value = str | bool | int | float
 class Row:
     """One parameter. low, high: inclusive bounds of a number. choices: the words it may be, empty for any.
 
-    read_only: set at start-up only, because the model or a subscription is made from it.
+    read_only: set at start-up only. unconfigured: the model is made from it, so it changes only while there is none.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Row:
     high: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
+    unconfigured: bool = False
 
     def check(self, value: Value) -> Value:
         """The value in the parameter's type. InputError says what it may be."""
@@ -40,7 +41,7 @@ class Row:
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
-            raise InputError(f"parameter {self.name} is {value!r}: it must be a {_KINDS[kind]}, "
+            raise InputError(f"parameter {self.name} is {value!r}: it must be a {KINDS[kind]}, "
                              f"such as {self.default!r}")
         if self.choices and value not in self.choices:
             raise InputError(f"parameter {self.name} is '{value}': it must be one of {', '.join(self.choices)}")
@@ -51,6 +52,7 @@ class Row:
     def descriptor(self) -> ParameterDescriptor:
         """For `ros2 param describe`."""
         text = self.description + (f" One of: {', '.join(self.choices)}." if self.choices else "")
+        text += " Changes only while the node is unconfigured." if self.unconfigured else ""
         described = ParameterDescriptor(name=self.name, description=text, read_only=self.read_only)
         if self.low is not None and isinstance(self.default, float):
             described.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high, step=0.0)]
@@ -59,19 +61,23 @@ class Row:
         return described
 
 
-_KINDS = {str: "text", bool: "truth value", int: "whole number", float: "number"}
+KINDS = {str: "text", bool: "truth value", int: "whole number", float: "number"}
 TABLE = (
+    Row("autostart", True, "Whether the node configures and activates itself; else that is for lifecycle services.",
+        read_only=True),
     Row("model", "tabletop", "Model folder (base/, adapter/, detector/), or the name of an embedded one.",
-        read_only=True),
+        unconfigured=True),
     Row("device", "auto", "Where it computes: auto, cpu, cuda, cuda:0 ... auto takes a GPU where there is one.",
-        read_only=True),
+        unconfigured=True),
     Row("dtype", "auto", "Numbers it computes with; auto: bfloat16 on a GPU, float32 on a CPU.",
-        choices=("auto", "float32", "bfloat16", "float16"), read_only=True),
-    Row("threads", 0, "CPU threads for computing; 0: as many as the node may use.", 0, 1024, read_only=True),
+        choices=("auto", "float32", "bfloat16", "float16"), unconfigured=True),
+    Row("threads", 0, "CPU threads for computing; 0: as many as the node may use.", 0, 1024, unconfigured=True),
     Row("allow_download", False, "Whether a model may be fetched from the network when it is not on disk.",
-        read_only=True),
+        unconfigured=True),
     Row("image_transport", "raw", "raw listens to `image`, compressed to `image/compressed` (JPEG or PNG).",
         choices=("raw", "compressed"), read_only=True),
+    Row("depth", False, "Whether to listen to `depth` and `camera_info` and to publish `target`, the object's place in "
+        "space; depth images cost as much as the camera's.", read_only=True),
     Row("threshold", 0.0, "Ask when P(ambiguous) reaches this, 0..1; 0: the detector's own, calibrated threshold.",
         0.0, 1.0),
     Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same; 0: never ask.", 0, 20),
@@ -79,6 +85,8 @@ TABLE = (
     Row("instruction_timeout", 30.0, "Seconds an instruction waits for a usable image.", 0.0, 86400.0),
     Row("max_frame_age", 5.0, "Oldest image to look at, seconds, by its stamp and by its arrival; 0: any age.",
         0.0, 86400.0),
+    Row("depth_tolerance", 0.05, "Seconds between an image and the depth image that is taken for it, at most.", 0.0, 10.0),
+    Row("rectified", False, "Whether the image is rectified: `target` then uses P of `camera_info`, else K and D."),
     Row("overlay_alpha", 0.55, "How much of the picture the hottest cell of the heatmap covers in `heatmap/image`.",
         0.0, 1.0),
 )
@@ -89,17 +97,21 @@ ROWS = {row.name: row for row in TABLE}
 class Settings:
     """The parameters' values; meanings and units in `TABLE`."""
 
+    autostart: bool
     model: str
     device: str
     dtype: str
     threads: int
     allow_download: bool
     image_transport: str
+    depth: bool
     threshold: float
     turn_limit: int
     question_timeout: float
     instruction_timeout: float
     max_frame_age: float
+    depth_tolerance: float
+    rectified: bool
     overlay_alpha: float
 
     def limits(self) -> Limits:
@@ -131,12 +143,15 @@ def read(node: Node) -> Settings:
     return Settings(**{name: node.get_parameter(name).value for name in ROWS})
 
 
-def verdict(parameters: list[Parameter]) -> SetParametersResult:
-    """Whether a change at run time is allowed; the reason is a sentence."""
+def verdict(parameters: list[Parameter], loaded: Settings | None = None) -> SetParametersResult:
+    """Whether a change at run time is allowed; the reason is a sentence. loaded: what the present model is made from."""
     try:
         for parameter in parameters:
-            if parameter.name in ROWS:
-                ROWS[parameter.name].check(parameter.value)
+            row = ROWS.get(parameter.name)
+            value = row and row.check(parameter.value)
+            if row and row.unconfigured and loaded and value != getattr(loaded, row.name):
+                raise InputError(f"parameter {row.name} cannot change while a model is loaded: deactivate and clean up "
+                                 "the node first (`ros2 lifecycle set`)")
     except InputError as error:
         return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)

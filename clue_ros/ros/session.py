@@ -8,8 +8,10 @@
                           error                      v                            question timeout
                               grounded or turn limit, or error when looking failed
 
-A new instruction ends the running request, whatever it is doing, with the outcome *superseded*. When no more
-question is allowed the core points at the likeliest object instead: *turn limit* tells that it was still in doubt.
+A new instruction ends the running request, whatever it is doing, with the outcome *superseded*; who began it may
+cancel it. When no more question is allowed the core points at the likeliest object instead: *turn limit* tells that
+it was still in doubt. A closed session ends the running request, and every later one at once, with an error; one that
+is held lets them wait.
 
 Every event is a method that takes the time `now` (seconds of one monotonic clock) and returns what has to be told to
 the world, in order: `Looked`, `Asked`, `Finished` or `Note`.
@@ -42,6 +44,7 @@ class Outcome(Enum):
     SUPERSEDED = 2
     TURN_LIMIT = 3
     ERROR = 4
+    CANCELLED = 5
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,11 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """The verdict of a look is there."""
+    """The verdict of a look is there, after so many milliseconds from picture to decision."""
 
     request: Request
     decision: Decision
+    milliseconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +148,33 @@ class Session:
         self.limits, self.why_no_image = limits, why_no_image
         self.request: Request | None = None
         self.newest: Snapshot | None = None
-        self.broken = ""  # why no look can ever be taken, e.g. an unreadable model
+        self.closed = ""  # why no look can be taken, e.g. an unreadable model; empty while the session is open
+        self.held = False  # whether looks wait until the session is opened, e.g. while the model loads
 
-    def instruct(self, text: str, now: float) -> list[Event]:
-        """A new instruction. One that cannot be used gets its error and leaves the running request alone."""
-        request = Request(uuid.uuid4().hex[:12], text, now)
+    def hold(self) -> list[Event]:
+        """Instructions are welcome from now on, but wait."""
+        self.closed, self.held = "", True
+        return []
+
+    def open(self) -> list[Event]:
+        """Instructions are welcome from now on, and looks are taken."""
+        self.closed, self.held = "", False
+        return []
+
+    def close(self, sentence: str, running: str = "") -> list[Event]:
+        """No look is taken from now on, and every new request ends with this sentence; the running one with its own
+        sentence `running`, where there is one."""
+        self.closed, self.newest = sentence, None
+        return self._finish(Outcome.ERROR, running or sentence) if self.request is not None else []
+
+    def instruct(self, text: str, now: float, identity: str = "") -> list[Event]:
+        """A new instruction. One that cannot be used gets its error and leaves the running request alone.
+
+        identity: the request's, unique; made up where none is given.
+        """
+        request = Request(identity or uuid.uuid4().hex[:12], text, now)
+        if self.closed:
+            return [Finished(request, Outcome.ERROR, self.closed)]
         try:
             request.dialog = Dialog.start(text, self.limits.turn_limit)
         except InputError as error:
@@ -158,7 +184,12 @@ class Session:
             events = [Note(f"request {self.request.identity} is superseded by {request.identity}"),
                       *self._finish(Outcome.SUPERSEDED)]
         self.request = request
-        return events + (self._finish(Outcome.ERROR, self.broken) if self.broken else [])
+        return events + [Note("the model is still loading: the instruction waits")] * self.held
+
+    def cancel(self, identity: str) -> list[Event]:
+        """End the request of that identity; nothing when it is not running."""
+        running = self.request is not None and self.request.identity == identity
+        return self._finish(Outcome.CANCELLED) if running else []
 
     def answer(self, text: str, now: float) -> list[Event]:
         """The person's reply. Without an open question, or when it cannot be used, nothing changes but the log."""
@@ -175,14 +206,15 @@ class Session:
         return []
 
     def see(self, snapshot: Snapshot) -> list[Event]:
-        """A picture arrived; the one before is forgotten."""
-        self.newest = snapshot
+        """A picture arrived; the one before is forgotten. A closed session keeps none."""
+        self.newest = None if self.closed else snapshot
         return []
 
     def next_look(self, now: float) -> Look | None:
         """The look to take now, if there is one; it must be followed by `looked` or `failed`."""
         request = self.request
-        if request is None or request.phase is not Phase.WAITING_FOR_IMAGE or not self._fresh(now):
+        waiting = request is not None and request.phase is Phase.WAITING_FOR_IMAGE
+        if not waiting or self.held or not self._fresh(now):
             return None
         request.phase, request.snapshot = Phase.LOOKING, self.newest
         return Look(request, self.newest, request.dialog)
@@ -194,7 +226,7 @@ class Session:
         if request is not self.request:
             return []
         request.size, request.decision, request.milliseconds = size, decision, request.milliseconds + milliseconds
-        events: list[Event] = [Looked(request, decision)]
+        events: list[Event] = [Looked(request, decision, milliseconds)]
         if isinstance(decision.outcome, Grounding):
             sure = not decision.ambiguity.is_ambiguous
             return events + self._finish(Outcome.GROUNDED if sure else Outcome.TURN_LIMIT, grounding=decision.outcome)
@@ -212,10 +244,9 @@ class Session:
         """The look could not be taken; nothing if the request was superseded meanwhile."""
         return self._finish(Outcome.ERROR, sentence) if look.request is self.request else []
 
-    def stop(self, sentence: str) -> list[Event]:
-        """No look can be taken from now on: the running request and every later one end with this sentence."""
-        self.broken = sentence
-        return self._finish(Outcome.ERROR, sentence) if self.request is not None else []
+    def trouble(self, now: float) -> str:
+        """Why there is no picture to look at, in one sentence; "" when there is one."""
+        return "" if self._fresh(now) else self._why_blind(now)
 
     def tick(self, now: float) -> list[Event]:
         """Ends a request that waited too long for a picture or an answer. Call it a few times a second."""

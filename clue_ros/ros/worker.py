@@ -5,10 +5,15 @@ Callbacks of the ROS executor only hand over, through `handle`; nothing they cal
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 from clue_ros.dialog import Dialog
@@ -26,92 +31,113 @@ class Engine(Protocol):
 
 
 class Worker:
-    """Owns the session and the lock around it.
+    """Owns the session, the lock around it, and the engine.
 
-    load: makes the engine, called once on the inference thread. to_frame: one camera message to a frame, InputError for
-    an unusable one. publish: tells the world about events, in order, called with the lock held. present: called after a
-    look's events are out, without the lock, for slow outputs (the look, its frame, its decision). before_look: called
-    with the engine before each look. log: a logger with debug, info, warning and error.
+    to_frame: one camera message to a frame, InputError for an unusable one. publish: tells the world about events, in
+    order, called with the lock held. present: called after a look's events are out, without the lock, for slow outputs
+    (the look, its frame, its decision). before_look: called with the engine before each look. log: a logger with debug.
     """
 
-    def __init__(self, session: Session, *, load: Callable[[], Engine], to_frame: Callable[[object], Frame],
+    def __init__(self, session: Session, *, to_frame: Callable[[object], Frame],
                  publish: Callable[[list[Event]], None], present: Callable[[Look, Frame, Decision], None],
                  before_look: Callable[[Engine], None], log):
-        self.session, self.load, self.to_frame, self.publish = session, load, to_frame, publish
+        self.session, self.to_frame, self.publish = session, to_frame, publish
         self.present, self.before_look, self.log = present, before_look, log
-        self.ready = threading.Event()  # the model is loaded, or it is known that it cannot be
+        self.engine: Engine | None = None
         self._changed = threading.Condition()
-        self._stopping = False
+        self.stopping = False
+        self._jobs: deque[tuple[Callable[[], object], Future]] = deque()  # loads and unloads; they go before looks
         self._seen: tuple[Snapshot, Frame] | None = None
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-
-    def start(self) -> None:
-        """Begin to load the model."""
         self._thread.start()
 
-    def handle(self, event: Callable[[float], list[Event]]) -> None:
+    def handle(self, event: Callable[[float], list[Event]]) -> list[Event]:
         """Give the session an event (a function of the time now) and publish what follows; wakes the thread."""
         with self._changed:
-            self.publish(event(time.monotonic()))
+            events = event(time.monotonic())
+            self.publish(events)
             self._changed.notify()
+        return events
+
+    def load(self, make: Callable[[], Engine]) -> str:
+        """Make the engine on the inference thread, and wait for it. "", or the sentence why there is none."""
+        return self._wait_for(lambda: self._load(make))
+
+    def unload(self) -> str:
+        """Give the engine's memory back, after the look that is under way; "", or the sentence why not."""
+        return self._wait_for(self._unload)
 
     def stop(self, sentence: str, timeout: float) -> bool:
         """End the running request with this sentence and the thread within `timeout` seconds; whether it ended."""
         with self._changed:
-            self._stopping = True
-            self.publish(self.session.stop(sentence))
+            self.stopping = True
+            self.publish(self.session.close(sentence))
             self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _wait_for(self, job: Callable[[], str]) -> str:
+        """The job's result, from the inference thread; a load may go on after `stop`, but is not waited for."""
+        done: Future[str] = Future()
+        with self._changed:
+            self._jobs.append((job, done))
+            self._changed.notify()
+        while not self.stopping:
+            try:
+                return done.result(timeout=0.1)
+            except TimeoutError:
+                pass
+        return self.session.closed
 
     # -- on the inference thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        engine = self._load()
-        self.ready.set()
-        while engine is not None:
-            with self._changed:
-                while not self._stopping and (look := self.session.next_look(time.monotonic())) is None:
-                    self._changed.wait()
-                if self._stopping:
-                    return
-            self._take(engine, look)
+        while (job := self._next_job()) is not None:
+            job()
 
-    def _load(self) -> Engine | None:
-        """The engine, or None after the session was told why there is none."""
-        try:
-            return self.load()
-        except (ModelError, InputError) as error:
-            sentence = str(error)
-        except Exception as error:  # whatever torch, transformers or the disk raise: the node goes on and says so
-            self.log.debug(traceback.format_exc())
-            sentence = f"the model cannot be loaded: {_one_line(error)}"
-        self.log.error(sentence)
-        self.handle(lambda now: self.session.stop(sentence))
+    def _next_job(self) -> Callable[[], None] | None:
+        """What to do next, None to end; waits for it."""
+        with self._changed:
+            while not self.stopping:
+                if self._jobs:
+                    job, done = self._jobs.popleft()
+                    return lambda: done.set_result(job())
+                if self.engine is not None and (look := self.session.next_look(time.monotonic())):
+                    return lambda: self._take(look)
+                self._changed.wait()
         return None
 
-    def _take(self, engine: Engine, look: Look) -> None:
+    def _load(self, make: Callable[[], Engine]) -> str:
+        sentence = ""
+        try:
+            self.engine = make()
+        except Exception as error:  # whatever torch, transformers or the disk raise: the node goes on and says so
+            sentence = self._why(error, "loading the model")
+        if sentence:
+            free_memory()  # not above: as long as it is handled, the error holds what had been loaded
+        return sentence
+
+    def _unload(self) -> str:
+        self.engine = self._seen = None
+        free_memory()
+        return ""
+
+    def _take(self, look: Look) -> None:
         """One look: picture to frame, decision, events."""
         start = time.perf_counter()
         try:
-            self.before_look(engine)
+            self.before_look(self.engine)
             frame = self._frame(look.snapshot)
-            decision = engine.look(frame, look.dialog)
-        except (ModelError, InputError) as error:
-            sentence = str(error)
-        except MemoryError as error:
-            sentence = f"out of memory: use a smaller model, or another device ({_one_line(error)})"
+            decision = self.engine.look(frame, look.dialog)
         except Exception as error:  # a look that fails ends its request, never the node
-            self.log.debug(traceback.format_exc())
-            memory = "OutOfMemory" in type(error).__name__
-            sentence = ("out of memory: use a smaller model, or device: cpu ({})" if memory else
-                        "looking failed: {}; the log at level debug has the details").format(_one_line(error))
+            sentence, starved = self._why(error, "looking"), is_out_of_memory(error)
         else:
             spent = (time.perf_counter() - start) * 1000
-            self.handle(lambda now: self.session.looked(look, decision, frame.size, spent, now))
-            self.present(look, frame, decision)
+            if self.handle(lambda now: self.session.looked(look, decision, frame.size, spent, now)):
+                self.present(look, frame, decision)
             return
+        if starved:
+            free_memory()
         self.handle(lambda now: self.session.failed(look, sentence, now))
 
     def _frame(self, snapshot: Snapshot) -> Frame:
@@ -119,6 +145,31 @@ class Worker:
         if self._seen is None or self._seen[0] is not snapshot:
             self._seen = (snapshot, self.to_frame(snapshot.image))
         return self._seen[1]
+
+    def _why(self, error: Exception, doing: str) -> str:
+        """One sentence about an error; what only a programmer can read goes to the log at level debug."""
+        if isinstance(error, (ModelError, InputError)):
+            return str(error)
+        self.log.debug(traceback.format_exc())
+        if is_out_of_memory(error):
+            return f"out of memory while {doing}: use a smaller model, another dtype or another device ({_one_line(error)})"
+        return f"{doing} failed: {_one_line(error)}; the log at level debug has the details"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's own, a GPU's (torch.OutOfMemoryError), or the host's as torch tells it: a RuntimeError with these words."""
+    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error)
+
+
+def free_memory() -> None:
+    """Give what nobody refers to any more back to the GPU and to the system, which both would else keep it for later."""
+    gc.collect()
+    torch = sys.modules.get("torch")  # not imported for this
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _one_line(error: BaseException) -> str:

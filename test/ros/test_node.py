@@ -1,10 +1,6 @@
 """The node on real DDS with the real embedded model."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -234,9 +230,8 @@ def test_unusable_answer_leaves_the_question_open(stage, embedded_engine, ambigu
     play.hear((GroundedObject, String))
 
 
-def test_unreadable_model_folder(stage, tmp_path, clear):
+def test_unreadable_model_folder(stage, tmp_path):
     play = stage(load_engine, model=str(tmp_path / "nowhere"))
-    play.show(clear.picture)
     sentence = error_of(play)
     assert "nowhere" in sentence and "\n" not in sentence
     assert error_of(play) == sentence  # and again: the node goes on
@@ -259,35 +254,3 @@ def test_a_publisher_whose_qos_does_not_fit_is_told(stage, embedded_engine):
                                          event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
     play.logged(f"nothing is received on {play.namespace}/instruction: a publisher's reliability does not fit")
     play.person.destroy_publisher(hasty)
-
-
-# -- the process -------------------------------------------------------------------------------------------------------
-
-
-def run_node(*arguments):
-    command = [sys.executable, "-m", "clue_ros.ros.node", "--ros-args", "-r", "__ns:=/process", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("wait_for", ["is ready after", None])
-def test_a_signal_ends_the_process_within_two_seconds(number, wait_for):
-    """Once with the model loaded, once while it loads."""
-    process = run_node()
-    if wait_for is None:
-        time.sleep(1.5)
-    else:
-        assert any(wait_for in line for line in process.stdout)
-    start = time.monotonic()
-    os.kill(process.pid, number)
-    rest, _ = process.communicate(timeout=20)
-    assert time.monotonic() - start < 2.0
-    assert process.returncode == 0 and "Traceback" not in rest
-
-
-def test_a_bad_or_misspelt_parameter_is_told_at_start():
-    process = run_node("-p", "threshold:=1.5", "-p", "treshold:=0.5")
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode == 1 and "Traceback" not in output
-    assert "parameter threshold is 1.5: it must lie between 0 and 1" in output
-    assert "there is no parameter 'treshold': is 'threshold' meant?" in output

@@ -1,6 +1,7 @@
 """The table of parameters, the file that repeats it, and what happens to wrong values."""
 
 import dataclasses
+import runpy
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_the_table_the_settings_and_the_file_agree():
         assert row.description.endswith(".") and row.descriptor().read_only == row.read_only
 
 
+def test_the_page_in_the_docs_is_up_to_date():
+    tool = runpy.run_path(str(CONFIG.parents[1] / "tools" / "parameter_docs.py"))
+    assert tool["PAGE"].read_text(encoding="utf-8") == tool["page"](), "run tools/parameter_docs.py"
+    assert tool["page"]().count("\n| `") == len(TABLE)
+
+
 def test_defaults_and_overrides(bare):
     node = bare(threshold=1, model="mine")  # a whole number will do where a number is meant
     settings = parameters.declare(node)
@@ -66,6 +73,18 @@ def test_changes_at_run_time(bare):
     node.add_on_set_parameters_callback(parameters.verdict)
     assert node.set_parameters([Parameter("turn_limit", value=5)])[0].successful
     assert parameters.read(node).turn_limit == 5
-    assert not node.set_parameters([Parameter("model", value="other")])[0].successful  # read at start-up only
+    assert not node.set_parameters([Parameter("autostart", value=False)])[0].successful  # read at start-up only
     result = node.set_parameters([Parameter("overlay_alpha", value="strong")])[0]
     assert not result.successful and parameters.read(node).overlay_alpha == 0.55
+
+
+def test_what_the_model_is_made_from_changes_only_without_a_model(bare):
+    settings = parameters.declare(bare(device="cpu"))
+    assert parameters.verdict([Parameter("device", value="cuda")]).successful
+    for row in TABLE:
+        other = {str: "another", bool: not row.default, int: 7, float: 0.7}[type(row.default)]
+        change = Parameter(row.name, value=row.choices[-1] if row.choices else other)
+        assert parameters.verdict([change], settings).successful != row.unconfigured, row.name
+    refused = parameters.verdict([Parameter("device", value="cuda")], settings)
+    assert "parameter device cannot change while a model is loaded: deactivate and clean up" in refused.reason
+    assert parameters.verdict([Parameter("device", value="cpu")], settings).successful  # it does not change

@@ -160,14 +160,47 @@ def test_a_failed_look_and_an_empty_question_are_errors():
     assert end.outcome is Outcome.ERROR and "asked nothing" in end.error
 
 
-def test_a_broken_model_ends_the_running_and_every_later_request():
+@pytest.mark.parametrize("running, told", [("", "the node is not active"), ("deactivated", "deactivated")])
+def test_closing_ends_the_running_and_every_later_request(running, told):
     made = session(0)
     made.instruct("the mug", 1)
-    assert [e.error for e in made.stop("model.safetensors is missing")] == ["model.safetensors is missing"]
-    for _ in range(2):
-        end, = made.instruct("the can", 2)
-        assert isinstance(end, Finished) and end.error == "model.safetensors is missing"
-    assert made.next_look(2) is None and made.stop("again") == []
+    assert [e.error for e in made.close("the node is not active", running)] == [told]
+    for text in ("the can", ""):
+        end, = made.instruct(text, 2)
+        assert isinstance(end, Finished) and end.error == "the node is not active"
+    assert made.next_look(2) is None and made.close("again") == []
+    made.see(Snapshot("picture", 3))
+    assert made.newest is None  # nobody will look at it
+    made.open()
+    made.see(Snapshot("picture", 4))
+    made.instruct("the mug", 4)
+    assert look(made, POINT, 4)[-1].outcome is Outcome.GROUNDED
+
+
+def test_a_held_session_lets_the_newest_instruction_wait():
+    made = session(0)
+    made.hold()
+    assert "waits" in made.instruct("the mug", 1)[0].text
+    *_, end, note = made.instruct("the can", 1)
+    assert end.outcome is Outcome.SUPERSEDED and "waits" in note.text
+    assert made.next_look(1) is None and made.tick(1.5) == []
+    made.open()
+    assert look(made, POINT, 1)[-1].request.instruction == "the can"
+
+
+@pytest.mark.parametrize("phase", ["waiting", "looking", "question"])
+def test_a_request_is_cancelled_in_every_phase(phase):
+    made = session(0) if phase != "waiting" else session()
+    made.instruct("the mug", 1, "goal")
+    due = made.next_look(1) if phase == "looking" else None
+    if phase == "question":
+        look(made, ASK, 1)
+    assert made.cancel("another") == []
+    end, = made.cancel("goal")
+    assert end.outcome is Outcome.CANCELLED and end.request.identity == "goal" and made.request is None
+    assert made.cancel("goal") == []
+    if due:
+        assert made.looked(due, POINT, (1, 1), 1, 2) == []
 
 
 def test_values_are_those_of_the_message():

@@ -1,0 +1,113 @@
+"""Which model decides: the hash of every file it was read from, and what it runs on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from clue_ros.model_folder import base_of, find
+from clue_ros.pipeline import Clue
+from clue_ros.types import ModelError
+
+PARTS = ("base", "adapter", "detector")
+LIBRARIES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What there is to know about a model that is loaded.
+
+    model: as it was asked for; folder: where it was found. files: a line of `sha256sum` for each file, by part. threshold:
+    the detector's own. calibration: what it was calibrated on, "" if it does not say. commit: of the source this runs
+    from, with "-dirty" behind it when it was changed since; "" when it is not known.
+    """
+
+    model: str
+    folder: Path
+    files: dict[str, tuple[str, ...]]
+    threshold: float
+    calibration: str
+    device: str
+    dtype: str
+    versions: tuple[str, ...]
+    commit: str
+
+    def digest(self, part: str) -> str:
+        """One SHA-256 for a part, see `digest`."""
+        return digest(self.files[part])
+
+
+def describe(model: str, clue: Clue) -> Provenance:
+    """Of a model that was loaded by this name. Reads its files once more: about a second for each gigabyte. ModelError."""
+    folder = find(model)
+    return Provenance(model, folder.resolve(), hash_model(folder), clue.detector.settings.threshold,
+                      clue.calibration.data if clue.calibration else "", str(clue.vlm.device),
+                      str(clue.vlm.model.dtype).removeprefix("torch."), versions(), commit())
+
+
+def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:
+    """`Provenance.files` of a model folder; a base that lies in the Hugging Face cache is read there."""
+    files = {part: hash_files(folder / part, part) for part in PARTS}
+    base = base_of(folder)
+    if isinstance(base, str):
+        files["base"] += hash_files(Path(snapshot_download(base, local_files_only=True)), base)
+    return files
+
+
+def hash_files(folder: Path, name: str) -> tuple[str, ...]:
+    """A line "SHA-256  name/path" for each file below the folder, by path; none for a folder that is not there."""
+    lines = {}
+    try:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    shown = f"{name}/{path.relative_to(folder).as_posix()}"
+                    lines[shown] = f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {shown}"
+    except OSError as error:
+        raise ModelError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return tuple(lines[shown] for shown in sorted(lines))
+
+
+def digest(lines: tuple[str, ...]) -> str:
+    """One SHA-256 of the lines of `hash_files`, as `sha256sum` has it of its own output; "" for no lines."""
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest() if lines else ""
+
+
+def versions() -> tuple[str, ...]:
+    """"clue_ros 0.1.0", "python 3.11.2", and the libraries that compute."""
+    return (f"clue_ros {own_version()}", f"python {platform.python_version()}",
+            *(f"{name} {metadata.version(name)}" for name in LIBRARIES))
+
+
+def own_version() -> str:
+    """As pip knows it, else as package.xml of the sources or of the ROS installation says."""
+    try:
+        return metadata.version("clue_ros")
+    except metadata.PackageNotFoundError:
+        for parent in Path(__file__).resolve().parents:
+            for path in (parent / "package.xml", parent / "share" / "clue_ros" / "package.xml"):
+                if path.is_file():
+                    return re.search(r"<version>(.*?)</version>", path.read_text(encoding="utf-8"))[1]
+    return "of unknown version"
+
+
+def commit() -> str:
+    """The git commit of the sources this file belongs to; "" when it was installed without them."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "package.xml").is_file():
+        return ""  # an installed copy may lie in somebody else's repository
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    quiet = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # looking must not get in the way of somebody's commit
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5.0, check=False, env=quiet)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,101 @@
+"""What the node hears and sees: its topics in, and in words what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSPolicyKind, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+from clue_ros import encodings
+from clue_ros.ros.conversions import nanoseconds
+from clue_ros.ros.qos import NEWEST, RELIABLE
+from clue_ros.ros.session import Event, Snapshot
+from clue_ros.ros.words import OnChange
+from clue_ros.ros.worker import Worker
+from clue_ros.types import InputError
+
+
+class Inputs:
+    """The subscriptions. They last as long as the node; what comes while the session is closed is not looked at.
+
+    compressed: listen to `image/compressed` instead of `image`. watchers: called with every picture that comes, before
+    it can be looked at, while nobody else changes the session.
+    """
+
+    def __init__(self, node: Node, worker: Worker, *, compressed: bool):
+        self._node, self._worker, self._session = node, worker, worker.session
+        self._log = node.get_logger()
+        self.watchers: list[Callable[[Snapshot], None]] = []
+        self._words = OnChange(self._log)
+        self._incompatible: dict[str, str] = {}
+        self._image_kind = CompressedImage if compressed else Image
+        # image_transport's convention: the compressed topic lies below the (remapped) raw one.
+        topic = node.resolve_topic_name("image") + "/compressed" if compressed else "image"
+        self.image_topic = self.listen(self._image_kind, topic, self._on_image, NEWEST)
+        self.instruction_topic = self.listen(String, "instruction", self._on_instruction, RELIABLE)
+        self.listen(String, "answer", self._on_answer, RELIABLE)
+
+    def listen(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> str:
+        """Subscribe, and tell in words when a publisher's QoS does not fit; the topic's full name."""
+        def incompatible(info: QoSRequestedIncompatibleQoSInfo) -> None:
+            policy = QoSPolicyKind(info.last_policy_kind).name.lower()
+            self._incompatible[name] = f"a publisher's {policy} does not fit this node's subscription"
+            self._log.warning(f"nothing is received on {name}: {self._incompatible[name]}; publish it "
+                              f"{qos.reliability.name.lower()} and {qos.durability.name.lower()}")
+        events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
+        name = self._node.create_subscription(kind, topic, callback, qos, event_callbacks=events).topic_name
+        return name
+
+    @property
+    def open(self) -> bool:
+        """Whether what comes can be of use."""
+        return not self._session.closed
+
+    def _on_image(self, msg: Image | CompressedImage) -> None:
+        if not self.open:
+            return
+        self._complain(msg)
+        stamp = nanoseconds(msg.header.stamp)
+        delay = (self._node.get_clock().now().nanoseconds - stamp) / 1e9 if stamp else 0.0
+
+        def see(at: float) -> list[Event]:
+            snapshot = Snapshot(msg, at, delay)
+            for watcher in self.watchers:
+                watcher(snapshot)
+            return self._session.see(snapshot)
+        self._worker.handle(see)
+
+    def _complain(self, msg: Image | CompressedImage) -> None:
+        """Say once what is wrong with the camera's images; they fail again, with an outcome, when one is looked at."""
+        try:
+            if isinstance(msg, Image):
+                encodings.check(msg)
+            self._words.clear("image")
+        except InputError as error:
+            self._words.warn("image", f"on {self.image_topic}: {error}")
+
+    def _on_instruction(self, msg: String) -> None:
+        self._worker.handle(lambda now: self._session.instruct(msg.data, now))
+
+    def _on_answer(self, msg: String) -> None:
+        self._worker.handle(lambda now: self._session.answer(msg.data, now))
+
+    def why_no_image(self) -> str:
+        """One sentence: why nothing came on the image topic."""
+        node, topic = self._node, self.image_topic
+        count = node.count_publishers(topic)
+        if count and topic in self._incompatible:
+            return f"no image on topic {topic}: {self._incompatible[topic]}"
+        if count:
+            return (f"no image on topic {topic}: {count} publisher(s) there, but nothing was received; "
+                    "is the camera running?")
+        kind = "sensor_msgs/msg/" + self._image_kind.__name__
+        own = node.resolve_topic_name("heatmap/image")
+        others = [name for name, kinds in node.get_topic_names_and_types()
+                  if kind in kinds and name not in (topic, own) and node.count_publishers(name)]
+        cure = f"there are images on {', '.join(others)}" if others else "start the camera"
+        return f"no image on topic {topic}: nobody publishes it; {cure}, or remap `image` to the camera's topic"

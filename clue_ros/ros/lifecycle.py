@@ -1,0 +1,69 @@
+"""A managed node whose transitions may take long, on a single-threaded executor."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.task import Future
+
+
+class ManagedNode(LifecycleNodeMixin, Node):
+    """Runs each transition on a thread of its own, so that one executor thread goes on answering meanwhile.
+
+    rclpy's LifecycleNode would run it on the executor's thread: while a model loads, no parameter could be read and no
+    state asked for. A transition that is asked for during another one is refused by the state machine.
+    """
+
+    def __init__(self, name: str, **options):
+        Node.__init__(self, name, **options)
+        # Reentrant: the service that waits for a transition must not keep the state from being asked for.
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self._transitions: list[threading.Thread] = []
+        service = self._service_change_state
+        self._change_state, service.callback = service.callback, self._change_state_apart
+
+    @property
+    def state(self) -> str:
+        """"unconfigured", "configuring", "inactive", "active" ..., as `ros2 lifecycle get` prints it."""
+        return self._state_machine.current_state[1]
+
+    def bring_up(self) -> None:
+        """Configure and activate; returns at once."""
+        def both() -> None:
+            if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+                self.trigger_activate()
+        self._apart(both)
+
+    def join_transitions(self, timeout: float) -> bool:
+        """Whether every transition ended within `timeout` seconds."""
+        end = time.monotonic() + timeout
+        for thread in list(self._transitions):
+            thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._transitions)
+
+    async def _change_state_apart(self, request: ChangeState.Request,
+                                  response: ChangeState.Response) -> ChangeState.Response:
+        done: Future = Future()
+
+        def change() -> None:
+            try:
+                self._change_state(request, response)
+            finally:
+                done.set_result(response)
+        self._apart(change)
+        return await done
+
+    def _apart(self, transition: Callable[[], None]) -> None:
+        def run() -> None:
+            transition()
+            if self.executor is not None:
+                self.executor.wake()  # it looks at a waiting service only when something else happens
+        self._transitions = [thread for thread in self._transitions if thread.is_alive()]
+        self._transitions.append(threading.Thread(target=run, name="transition", daemon=True))
+        self._transitions[-1].start()

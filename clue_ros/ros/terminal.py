@@ -1,0 +1,162 @@
+"""`clue_dialog`: talk to the node at the terminal.
+
+    ros2 run clue_ros clue_dialog
+    printf 'pick up the white bowl\\nthe left one\\n' | ros2 run clue_ros clue_dialog
+
+A line is the answer while a question is open, whoever's instruction it is about, and an instruction otherwise; with `!`
+before it, it is an instruction in any case. Ctrl-D ends. Lines from a pipe or a file are taken one at a time, each when
+the robot has replied to the one before. Parameter: patience, seconds to wait for clue_node to appear.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import String
+
+from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.ros.person import OUTCOMES, Person
+
+PROMPT = "> "
+SETTLE = 0.5  # seconds in which the latched results of earlier instructions arrive
+CURE = "start it with the same namespace and ROS_DOMAIN_ID"
+GONE = f"clue_node has gone: {CURE}"
+
+
+def describe(message: AmbiguityHeatmap | String | GroundedObject) -> str:
+    """One line for the terminal."""
+    if isinstance(message, String):
+        return f"robot   {message.data}"
+    if isinstance(message, AmbiguityHeatmap):
+        return f"        P(ambiguous) {message.probability:.2f}, asks from {message.threshold:.2f}"
+    if message.outcome == GroundedObject.OUTCOME_ERROR:
+        return f"error   {message.error}"
+    if message.outcome not in (GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT):
+        return f"ended   {OUTCOMES[message.outcome]}: {message.instruction}"
+    b = message.box
+    doubt = "" if message.outcome == GroundedObject.OUTCOME_GROUNDED else ", still in doubt"
+    return (f"robot   [{b.x1:.0f} {b.y1:.0f} {b.x2:.0f} {b.y2:.0f}] {message.label}, score {message.score:.2f}, "
+            f"{message.latency_ms:.0f} ms{doubt}")
+
+
+class Conversation:
+    """Whose turn it is. question: the open one, empty when none is."""
+
+    def __init__(self, person: Person):
+        self.person = person
+        self.question = ""
+        self._said = ""
+
+    def tell(self, line: str) -> None:
+        """Send a line the person gave, as an answer or as an instruction."""
+        answers, self.question = bool(self.question) and not line.startswith("!"), ""
+        if answers:
+            self.person.reply(line)
+        else:
+            self._said = line.removeprefix("!").strip()
+            self.person.say(self._said)
+
+    def hear(self, message: AmbiguityHeatmap | String | GroundedObject) -> bool:
+        """Note what came back; whether it is the person's turn now."""
+        if isinstance(message, String):
+            self.question = message.data
+            return True
+        if isinstance(message, GroundedObject):
+            if self.question in message.dialog:  # that dialog is over
+                self.question = ""
+            return message.instruction == self._said
+        return False
+
+
+def talk_by_lines(person: Person, lines: Iterable[str]) -> None:
+    """Each line, when the robot has replied to the one before; ends with the last reply, or when the node has gone."""
+    conversation = Conversation(person)
+    for line in filter(None, map(str.strip, lines)):
+        print(f"person  {line}", flush=True)
+        conversation.tell(line)
+        persons_turn = False
+        while not persons_turn:
+            message = person.listen(0.2)
+            if message is not None:
+                persons_turn = conversation.hear(message)
+                print(describe(message), flush=True)
+            elif not person.connected():
+                sys.exit(GONE)
+
+
+def talk_at_keyboard(person: Person) -> None:
+    """Lines as they are typed, replies as they come; ends with the input."""
+    import readline  # input() then has a history, and tells what stands at the prompt
+
+    conversation = Conversation(person)
+
+    def show(text: str) -> None:
+        print(f"\r\033[K{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
+
+    def echo() -> None:
+        there = True
+        while rclpy.ok():
+            message = person.listen(0.2)
+            if message is not None:
+                conversation.hear(message)
+                show(describe(message))
+            elif there != (there := person.connected()):
+                show("        clue_node is back" if there else f"error   {GONE}")
+
+    print("Say what to look for, for example: pick up the red mug   (Ctrl-D ends)", flush=True)
+    threading.Thread(target=echo, name="echo", daemon=True).start()
+    try:
+        while True:
+            if line := input(PROMPT).strip():
+                conversation.tell(line)
+    except EOFError:
+        print()
+
+
+@contextmanager
+def _spinning(person: Person) -> Iterator[None]:
+    executor = SingleThreadedExecutor()
+    executor.add_node(person)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+    thread = threading.Thread(target=spin, name="ros", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
+        thread.join(1.0)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Talk until the input ends; exit code 1 when there is no node to talk to."""
+    # Python's own handlers: Ctrl-C must get out of input(), and leave the terminal as it was.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    person = Person("clue_dialog")
+    patience = person.declare_parameter("patience", 60.0).value
+    with _spinning(person):
+        try:
+            if not person.wait_for_node(patience):
+                sys.exit(f"clue_node was not found within {patience:g} s: {CURE}")
+            while person.listen(SETTLE) is not None:
+                pass
+            if sys.stdin.isatty():
+                talk_at_keyboard(person)
+            else:
+                talk_by_lines(person, sys.stdin)
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    main()

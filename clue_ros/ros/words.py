@@ -1,0 +1,36 @@
+"""What goes wrong is said once, and again when it is another thing that goes wrong."""
+
+from __future__ import annotations
+
+import re
+
+_FIGURE = re.compile(r"(?<![\w.])\d+(\.\d+)?(?!\w)")  # not that of a name, such as 8UC3 or camera2
+
+
+class OnChange:
+    """Logs sentences about subjects, each only when it says something else than the one before on that subject.
+
+    The same words with other figures say the same: a camera that is silent for 3.1 s, then for 4.1 s, is one trouble.
+    log: a logger with info and warning.
+    """
+
+    def __init__(self, log):
+        self._log = log
+        self._said: dict[str, str] = {}
+
+    def warn(self, subject: str, sentence: str) -> None:
+        """A trouble."""
+        if self._is_new(subject, sentence):
+            self._log.warning(sentence)
+
+    def clear(self, subject: str, sentence: str = "") -> None:
+        """The subject's trouble is over; `sentence` is said only if there was one."""
+        if self._said.pop(subject, "") and sentence:
+            self._log.info(sentence)
+
+    def _is_new(self, subject: str, sentence: str) -> bool:
+        words = _FIGURE.sub("#", sentence)
+        if self._said.get(subject) == words:
+            return False
+        self._said[subject] = words
+        return True

@@ -1,0 +1,191 @@
+"""What is counted, and what /diagnostics and the log say on real DDS."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+from clue_ros.msg import GroundedObject, ModelProvenance
+from clue_ros.ros.diagnostics import Tally
+from clue_ros.ros.node import load_engine
+from clue_ros.ros.qos import LATCHED
+from clue_ros.ros.script import BOX
+from clue_ros.ros.session import Limits, Session, Snapshot
+from clue_ros.ros.words import OnChange
+from clue_ros.types import Ambiguity, Box, Decision, Grounding
+
+DECISION = Decision(Ambiguity(0.1, 0.5, np.zeros((2, 2), np.float32)), Grounding(Box(0, 0, 1, 1), 0.9))
+
+
+class Watched:
+    """A session whose events and pictures a tally counts."""
+
+    def __init__(self):
+        self.session, self.tally = Session(Limits(max_frame_age=0)), Tally()
+
+    def see(self, now):
+        snapshot = Snapshot("picture", now)
+        self.tally.saw(snapshot)
+        self.do(self.session.see(snapshot), now)
+
+    def do(self, events, now):
+        for event in events:
+            self.tally.happened(event, now)
+
+
+def test_pictures_are_received_looked_at_or_dropped():
+    watched = Watched()
+    session, tally = watched.session, watched.tally
+    for now in (0.0, 0.1, 0.2):
+        watched.see(now)
+    assert (tally.received, tally.looked_at, tally.dropped(session)) == (3, 0, 2)  # the third may still be looked at
+    watched.do(session.instruct("the mug", 0.2), 0.2)
+    look = session.next_look(0.2)
+    watched.see(0.3)
+    watched.see(0.4)
+    assert (tally.looked_at, tally.dropped(session)) == (0, 3)  # the third is being looked at, the fifth may be
+    watched.do(session.looked(look, DECISION, (4, 4), 12.5, 0.5), 0.5)
+    assert (tally.looked_at, tally.dropped(session)) == (1, 3)
+    watched.do(session.instruct("the can", 0.6), 0.6)
+    watched.do(session.failed(session.next_look(0.6), "no luck", 0.7), 0.7)
+    assert (tally.received, tally.looked_at, tally.dropped(session)) == (5, 2, 3)
+    assert {outcome.name: count for outcome, count in tally.outcomes.items()} == {"GROUNDED": 1, "ERROR": 1}
+    assert (tally.error, tally.error_at, tally.last.name) == ("no luck", 0.7, "ERROR")
+
+
+def test_the_same_picture_looked_at_twice_counts_once():
+    watched = Watched()
+    watched.see(0.0)
+    for now in (1.0, 2.0):
+        watched.do(watched.session.instruct("the mug", now), now)
+        watched.do(watched.session.looked(watched.session.next_look(now), DECISION, (4, 4), now, now), now)
+    assert (watched.tally.looked_at, watched.tally.dropped(watched.session)) == (1, 0)
+
+
+def test_rate_and_percentiles():
+    tally = Tally()
+    assert tally.rate(0.0) == 0.0 and math.isnan(tally.percentile(50))
+    for k in range(100):
+        tally.saw(Snapshot("picture", k / 10))
+    assert tally.rate(9.95) == pytest.approx(10.0) and tally.rate(12.45) == pytest.approx(5.0) and tally.rate(20.0) == 0.0
+    tally.milliseconds.extend(range(101))
+    assert (tally.percentile(50), tally.percentile(95)) == (50.0, 95.0)
+
+
+def test_a_sentence_is_said_again_only_when_its_words_change():
+    class Log:
+        def __init__(self):
+            self.lines = []
+
+        def warning(self, text):
+            self.lines.append(text)
+
+        info = warning
+
+    log = Log()
+    words = OnChange(log)
+    for sentence in ("last image 1.5 s ago", "last image 2 s ago", "nobody publishes", "last image 3.25 s ago.",
+                     "encoding 8UC3", "encoding 8UC4"):
+        words.warn("camera", sentence)
+    words.warn("target", "nobody publishes")
+    words.clear("camera", "it is back")
+    words.clear("camera", "it is back")
+    words.warn("camera", "last image 4.0 s ago")
+    assert log.lines == ["last image 1.5 s ago", "nobody publishes", "last image 3.25 s ago.", "encoding 8UC3",
+                         "encoding 8UC4", "nobody publishes", "it is back", "last image 4.0 s ago"]
+
+
+# -- on real DDS ---------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Listens to /diagnostics: `parts[name]` is that part's newest status."""
+
+    def __init__(self, play):
+        self.parts, self.play = {}, play
+        play.person.create_subscription(DiagnosticArray, "/diagnostics", self._keep, 10)
+
+    def _keep(self, msg):
+        for status in msg.status:
+            node, _, part = status.name.partition(": ")
+            if node == f"{self.play.namespace[1:]}/clue_node":
+                self.parts[part] = status
+
+    def until(self, part, condition, seconds=15.0):
+        """The first status of that part for which the condition on (level, message, values) holds."""
+        self.play.until(lambda: part in self.parts and condition(*self._content(part)), seconds)
+        return self._content(part)
+
+    def _content(self, part):
+        status = self.parts[part]
+        return status.level, status.message, {pair.key: pair.value for pair in status.values}
+
+
+def test_diagnostics_of_a_day(stage, embedded_engine, script):
+    clear = next(step for step in script if step.expect == BOX)
+    play = stage(embedded_engine, max_frame_age=4.0, instruction_timeout=0.2)
+    watch = Watch(play)
+    level, _, values = watch.until("model", lambda level, *_: level == DiagnosticStatus.OK)
+    assert (values["state"], values["model"], values["device"]) == ("active", "tabletop", "cpu")
+    assert 50 < float(values["memory of the process [MB]"]) < 8000
+    play.show(clear.picture)
+    _, text, values = watch.until("camera", lambda level, text, values: float(values["rate [Hz]"]) > 1)
+    assert text == "images come"
+    assert values["topic"] == f"{play.namespace}/image" and float(values["age of the newest image [s]"]) < 4.0
+    play.person.say(clear.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+    level, _, values = watch.until("requests", lambda level, text, values: values["grounded"] == "1")
+    assert level == DiagnosticStatus.OK and values["running"] == values["last error"] == "none"
+    assert 0 < float(values["a look, p50 [ms]"]) <= float(values["a look, p95 [ms]"])
+    _, _, values = watch.until("camera", lambda level, text, values: values["images looked at"] == "1")
+    assert int(values["images dropped for a newer one"]) <= int(values["images received"]) - 1
+
+    play.camera.show(None)  # the camera stalls
+    before = len(play.log)
+    level, text, _ = watch.until("camera", lambda level, *_: level == DiagnosticStatus.WARN)
+    assert "the camera has stopped: its last image came" in text
+    play.logged("the camera has stopped")
+    play.person.say(clear.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_ERROR
+    level, text, values = watch.until("requests", lambda level, text, values: values["error"] == "1")
+    assert level == DiagnosticStatus.WARN and "the camera has stopped" in text and "s ago" in values["last error"]
+    time.sleep(2.0)
+    said = [line for line in play.log[before:] if line.startswith("the camera has stopped")]
+    assert len(said) == 1, said
+    play.camera.show(clear.picture.rgb)  # and returns
+    watch.until("camera", lambda level, text, values: text == "images come")
+    play.logged(f"images come on {play.namespace}/image")
+
+
+def test_a_camera_that_is_not_there(stage, embedded_engine, monkeypatch):
+    monkeypatch.setattr("clue_ros.ros.diagnostics.GRACE", 1.5)
+    play = stage(embedded_engine)
+    watch = Watch(play)
+    play.camera.destroy_publisher(play.camera._publisher)
+    watch.until("camera", lambda level, text, _: (level, text) == (DiagnosticStatus.OK, "waiting for the first image"))
+    _, text, _ = watch.until("camera", lambda level, text, _: level == DiagnosticStatus.WARN and "nobody publishes" in text)
+    play.logged(text)
+
+
+def test_a_model_that_cannot_be_loaded(stage, tmp_path):
+    play = stage(load_engine, model=str(tmp_path / "nowhere"))
+    watch = Watch(play)
+    _, text, values = watch.until("model", lambda level, *_: level == DiagnosticStatus.ERROR, 60.0)
+    assert "nowhere" in text and values["state"] == "unconfigured" and "model" not in values
+
+
+def test_the_model_topic_tells_late_listeners_what_is_loaded(stage, embedded_engine):
+    play, heard = stage(embedded_engine), []
+    play.until(lambda: play.node.state == "active")
+    play.person.create_subscription(ModelProvenance, "model", heard.append, LATCHED)
+    play.until(lambda: heard)
+    told = heard[-1]
+    assert (told.model, told.device, told.dtype) == ("tabletop", "cpu", "float32")
+    assert told.threshold == pytest.approx(embedded_engine(None, None).detector.settings.threshold)
+    assert len(told.base_sha256) == len(told.detector_sha256) == 64 and len({line[:64] for line in told.files}) >= 9
+    assert any(line.endswith("  detector/model.safetensors") for line in told.files)
+    play.node.trigger_deactivate()
+    play.node.trigger_cleanup()
+    play.until(lambda: heard[-1].model == "" and not heard[-1].files)

@@ -1,0 +1,165 @@
+"""clue_node as a process of its own: signals, parameters, memory."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+
+from clue_ros.action import Ground
+from clue_ros.model_folder import embedded
+from clue_ros.msg import GroundedObject
+from clue_ros.ros.script import BOX
+from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
+
+NODE = ("-m", "clue_ros.ros.node")
+# The embedded model, looking again and again for a minute: a model that is slow because it computes, not because it sleeps.
+SLOW_NODE = ("-c", """
+import time
+from clue_ros.ros import node
+
+class Slow:
+    def __init__(self, engine):
+        self.engine, self.threshold = engine, engine.threshold
+
+    def look(self, frame, dialog):
+        print("looking", flush=True)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            decision = self.engine.look(frame, dialog)
+        return decision
+
+node.main(load=lambda settings, tell: Slow(node.load_engine(settings, tell)))
+""")
+
+
+@pytest.fixture
+def run_node():
+    """A function that starts a node in the namespace /process; it is killed after the test."""
+    with contextlib.ExitStack() as running:
+        def start(*arguments, code=NODE):
+            process = running.enter_context(subprocess.Popen(
+                [sys.executable, *code, "--ros-args", "-r", "__ns:=/process", *arguments], stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, start_new_session=True))
+            running.callback(process.kill)
+            return process
+        yield start
+
+
+def wait_for(words, process):
+    """Read what the process prints until the words come."""
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if words in line:
+            return
+    raise AssertionError("".join(printed))
+
+
+def end(process, number=signal.SIGINT):
+    """Seconds until the signal ended it, in order."""
+    start = time.monotonic()
+    os.kill(process.pid, number)
+    rest, _ = process.communicate(timeout=20)
+    seconds = time.monotonic() - start
+    assert process.returncode == 0 and "Traceback" not in rest, rest
+    return seconds
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("state", ["loading the model", "say what to look for on"])
+def test_a_signal_ends_it_within_two_seconds(run_node, state, number):
+    process = run_node()
+    wait_for(state, process)
+    assert end(process, number) < 2.0
+
+
+def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, company, script):
+    play = company("/process")
+    step = next(s for s in script if s.expect == BOX)
+    play.camera.show(step.picture.rgb)
+    process = run_node(code=SLOW_NODE)
+    client = ActionClient(play.person, Ground, "ground")
+    assert client.wait_for_server(60.0) and play.person.wait_for_node(20.0)
+    sent = client.send_goal_async(Ground.Goal(instruction=step.say))
+    play.until(sent.done)
+    result = sent.result().get_result_async()
+    wait_for("looking", process)
+    assert end(process) < 2.0
+    play.until(result.done)
+    assert result.result().status == GoalStatus.STATUS_ABORTED
+    sentence = "the node was shut down before the instruction was finished"
+    assert result.result().result.grounding.error == sentence == play.hear(GroundedObject).error
+    play.until(lambda: not play.person.connected(), 2.0)  # it took its leave: nobody waits for it
+    client.destroy()
+
+
+def test_a_bad_or_misspelt_parameter_is_told_at_start(run_node):
+    process = run_node("-p", "threshold:=1.5", "-p", "treshold:=0.5")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in output
+    assert "parameter threshold is 1.5: it must lie between 0 and 1" in output
+    assert "there is no parameter 'treshold': is 'threshold' meant?" in output
+
+
+def resident(process):
+    """Megabytes of memory the process holds now."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def large_model(folder):
+    """A model with the embedded one's grid and words but larger, and random: the megabytes of its weights."""
+    from transformers import AutoTokenizer
+
+    from clue_ros.vlm.build import Size, new_model
+    shutil.copytree(embedded(), folder, ignore=shutil.ignore_patterns("adapter", "model.safetensors"))
+    shutil.copy(embedded() / "detector/model.safetensors", folder / "detector")
+    size = Size(vision_width=768, vision_layers=8, vision_heads=8, vision_mlp=3072)
+    detector = json.loads((folder / "detector/config.json").read_text())
+    assert (detector["channels"], detector["grid"]) == (size.heads, size.side // size.patch)
+    model = new_model(size, AutoTokenizer.from_pretrained(folder / "base"))
+    model.save_pretrained(folder / "base")
+    return sum(p.numel() for p in model.parameters()) * torch.float32.itemsize / 2 ** 20
+
+
+def test_cleanup_gives_the_memory_back(run_node, company, tmp_path, script):
+    """Also prints what each state takes: pytest -s test/ros/test_process.py -k memory"""
+    play = company("/process")
+    step = next(s for s in script if s.expect == BOX)
+    weights = large_model(tmp_path / "large")
+    process = run_node("-p", "autostart:=false")
+    assert play.person.wait_for_node(60.0)
+    manage, table = Manager(play), {}
+    table["unconfigured, at the start"] = resident(process)
+
+    assert manage.do(CONFIGURE)
+    table["inactive, the embedded model loaded"] = resident(process)
+    assert manage.do(ACTIVATE)
+    play.camera.show(step.picture.rgb)
+    for _ in range(10):
+        play.person.say(step.say)
+        assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+    table["active, after 10 looks"] = resident(process)
+    play.camera.show(None)
+    assert manage.do(DEACTIVATE, CLEANUP)
+    table["unconfigured, cleaned up"] = without = resident(process)
+
+    assert manage.set("model", str(tmp_path / "large")) == ""
+    for turn in range(1, 4):
+        assert manage.do(CONFIGURE)
+        table[f"inactive, {weights:.0f} MB of weights loaded, time {turn}"] = loaded = resident(process)
+        assert manage.do(CLEANUP)
+        table[f"unconfigured, cleaned up, time {turn}"] = left = resident(process)
+        assert loaded - left > 0.8 * weights and left - without < 0.2 * weights, table
+    print("\n" + "\n".join(f"{state:<55} {megabytes:5.0f} MB" for state, megabytes in table.items()))
+    assert end(process) < 2.0

@@ -66,7 +66,6 @@ class ClueNode(ManagedNode):
         self.add_on_set_parameters_callback(self._may_change)
         self._load_engine = load
         self._loading_since: float | None = None
-        self._own_threshold: float | None = None
         self.session = Session(self.settings.limits(), lambda: self.inputs.why_no_image())
         if self.settings.autostart:
             self.session.hold()
@@ -74,7 +73,7 @@ class ClueNode(ManagedNode):
             self.session.close(self._not_active())
         self.outputs = Outputs(self)
         self.worker = Worker(self.session, to_frame=conversions.frame_from_image, publish=self._publish,
-                             present=self._present, before_look=self._set_threshold, log=self.get_logger())
+                             present=self._present, before_look=self._keep_risk, log=self.get_logger())
         self.action = GroundAction(self, self.worker)
         self.inputs = Inputs(self, self.worker, compressed=self.settings.image_transport == "compressed")
         self.model = ModelTopic(self)
@@ -115,7 +114,9 @@ class ClueNode(ManagedNode):
                 self.worker.handle(lambda _: self.session.close(sentence))
             self.model.unloaded(sentence)
             return TransitionCallbackReturn.FAILURE
-        self._own_threshold = self.worker.engine.threshold
+        if (engine := self.worker.engine).calibration is None:
+            log.warning(f"the detector of '{settings.model}' was never calibrated: it asks from P(ambiguous) "
+                        f"{engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
         if self.session.closed:  # else it starts by itself, and instructions wait
             self._close_session()
         self.model.loaded(settings.model, self.worker.engine)
@@ -181,8 +182,9 @@ class ClueNode(ManagedNode):
             return []
         self.worker.handle(apply)
 
-    def _set_threshold(self, engine: Engine) -> None:
-        engine.threshold = self.settings.threshold or self._own_threshold
+    def _keep_risk(self, engine: Engine) -> None:
+        if engine.calibration is not None:
+            engine.threshold = engine.calibration.threshold(self.settings.risk)
 
     # -- out, on any thread ------------------------------------------------------------------------------------------
 

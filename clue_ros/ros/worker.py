@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
+from clue_ros.detector.calibration import Calibration
 from clue_ros.dialog import Dialog
 from clue_ros.ros.session import Event, Look, Session, Snapshot
 from clue_ros.types import Decision, Frame, InputError, ModelError
@@ -25,6 +26,7 @@ class Engine(Protocol):
     """What the worker needs of `clue_ros.pipeline.Clue`."""
 
     threshold: float
+    calibration: Calibration | None
 
     def look(self, frame: Frame, dialog: Dialog) -> Decision:
         """One decision: a question or a grounding."""

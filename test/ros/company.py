@@ -1,5 +1,6 @@
 """Nodes that talk to each other on real DDS, and who manages them."""
 
+import contextlib
 import itertools
 import threading
 import time
@@ -7,10 +8,12 @@ import time
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Log
+from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 
+from clue_ros.action import Ground
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.demo import Spectator
 from clue_ros.ros.node import ClueNode
@@ -33,6 +36,7 @@ class Company:
         self.executor = SingleThreadedExecutor()
         for node in self.nodes:
             self.executor.add_node(node)
+        self._at_end = contextlib.ExitStack()
         self._open = True
         self._thread = threading.Thread(target=self._spin)
         self._thread.start()
@@ -50,8 +54,16 @@ class Company:
         if self._open:
             self._open = False
             self._thread.join()
+            self._at_end.close()
             for node in self.nodes:
                 node.destroy_node()
+
+    def ground_client(self):
+        """A client of the action, that found its server."""
+        client = ActionClient(self.person, Ground, "ground")
+        self._at_end.callback(client.destroy)  # not while the executor waits for it
+        assert client.wait_for_server(60.0)
+        return client
 
     def hear(self, kind, seconds=30.0):
         """The next message of that type; everything that came stays in `heard`, in order."""

@@ -5,7 +5,6 @@ import threading
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from std_msgs.msg import String
 
 from clue_ros.action import Ground
@@ -50,23 +49,18 @@ class Goal:
 @pytest.fixture
 def server(stage):
     """A function that sets up a stage with this engine; gives it, and a function that sends a goal to it."""
-    clients = []
-
     def make(load, **parameters):
         play = stage(load, **parameters)
-        clients.append(ActionClient(play.person, Ground, "ground"))
-        assert clients[-1].wait_for_server(20.0)
-        return play, lambda instruction: Goal(play, clients[-1], instruction)
-    yield make
-    for client in clients:
-        client.destroy()
+        client = play.ground_client()
+        return play, lambda instruction: Goal(play, client, instruction)
+    return make
 
 
 class Gated:
     """The engine, whose looks wait for `may_look`."""
 
     def __init__(self, engine):
-        self.engine, self.threshold = engine, engine.threshold
+        self.engine, self.threshold, self.calibration = engine, engine.threshold, engine.calibration
         self.looking, self.may_look = threading.Event(), threading.Event()
 
     def look(self, frame, dialog):

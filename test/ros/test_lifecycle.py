@@ -22,7 +22,8 @@ class Engine:
     """The engine, with a trick before each look."""
 
     def __init__(self, engine, trick):
-        self.engine, self.trick, self.threshold = engine, trick, engine.threshold
+        self.engine, self.trick = engine, trick
+        self.threshold, self.calibration = engine.threshold, engine.calibration
 
     def look(self, frame, dialog):
         self.trick()

@@ -107,19 +107,19 @@ def test_the_look_after_an_answer_uses_the_newest_image(stage, embedded_engine, 
     assert stamps[1] - stamps[0] > 0.3
 
 
-def test_turn_limit_and_threshold_change_at_run_time(stage, embedded_engine, ambiguous):
+def test_turn_limit_and_risk_change_at_run_time(stage, embedded_engine, ambiguous):
     play = stage(embedded_engine, turn_limit=0)
     play.show(ambiguous.picture)
     play.person.say(ambiguous.say)
     end = play.hear(GroundedObject)  # it may never ask: it points in doubt, and says so
     assert end.outcome == GroundedObject.OUTCOME_TURN_LIMIT and end.box.x2 > end.box.x1
-    play.node.set_parameters([Parameter("turn_limit", value=3), Parameter("threshold", value=1.0)])
+    play.node.set_parameters([Parameter("turn_limit", value=3), Parameter("risk", value=1.0)])
     play.person.say(ambiguous.say)
     assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED  # no doubt is great enough
-    play.node.set_parameters([Parameter("threshold", value=0.0)])  # the detector's own
+    play.node.set_parameters([Parameter("risk", value=0.05)])
     play.person.say(ambiguous.say)
     play.hear(String)
-    refused, = play.node.set_parameters([Parameter("threshold", value=1.5)])
+    refused, = play.node.set_parameters([Parameter("risk", value=1.5)])
     assert not refused.successful
 
 

@@ -46,15 +46,15 @@ def test_the_page_in_the_docs_is_up_to_date():
 
 
 def test_defaults_and_overrides(bare):
-    node = bare(threshold=1, model="mine")  # a whole number will do where a number is meant
+    node = bare(risk=1, model="mine")  # a whole number will do where a number is meant
     settings = parameters.declare(node)
-    assert settings.threshold == 1.0 and settings.model == "mine" and settings.turn_limit == 3
-    assert node.describe_parameter("threshold").floating_point_range[0].to_value == 1.0
+    assert settings.risk == 1.0 and settings.model == "mine" and settings.turn_limit == 3
+    assert node.describe_parameter("risk").floating_point_range[0].to_value == 1.0
     assert settings.limits().turn_limit == 3
 
 
 @pytest.mark.parametrize("given, words", [
-    ({"threshold": 1.5}, "parameter threshold is 1.5: it must lie between 0 and 1"),
+    ({"risk": 1.5}, "parameter risk is 1.5: it must lie between 0 and 1"),
     ({"turn_limit": -1}, "parameter turn_limit is -1: it must lie between 0 and 20"),
     ({"turn_limit": 1.5}, "it must be a whole number, such as 3"),
     ({"allow_download": "yes"}, "it must be a truth value"),

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 
 from clue_ros.action import Ground
 from clue_ros.model_folder import embedded
@@ -29,7 +28,7 @@ from clue_ros.ros import node
 
 class Slow:
     def __init__(self, engine):
-        self.engine, self.threshold = engine, engine.threshold
+        self.engine, self.threshold, self.calibration = engine, engine.threshold, engine.calibration
 
     def look(self, frame, dialog):
         print("looking", flush=True)
@@ -88,8 +87,8 @@ def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, company, scr
     step = next(s for s in script if s.expect == BOX)
     play.camera.show(step.picture.rgb)
     process = run_node(code=SLOW_NODE)
-    client = ActionClient(play.person, Ground, "ground")
-    assert client.wait_for_server(60.0) and play.person.wait_for_node(20.0)
+    client = play.ground_client()
+    assert play.person.wait_for_node(20.0)
     sent = client.send_goal_async(Ground.Goal(instruction=step.say))
     play.until(sent.done)
     result = sent.result().get_result_async()
@@ -100,15 +99,14 @@ def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, company, scr
     sentence = "the node was shut down before the instruction was finished"
     assert result.result().result.grounding.error == sentence == play.hear(GroundedObject).error
     play.until(lambda: not play.person.connected(), 2.0)  # it took its leave: nobody waits for it
-    client.destroy()
 
 
 def test_a_bad_or_misspelt_parameter_is_told_at_start(run_node):
-    process = run_node("-p", "threshold:=1.5", "-p", "treshold:=0.5")
+    process = run_node("-p", "risk:=1.5", "-p", "rsik:=0.5")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in output
-    assert "parameter threshold is 1.5: it must lie between 0 and 1" in output
-    assert "there is no parameter 'treshold': is 'threshold' meant?" in output
+    assert "parameter risk is 1.5: it must lie between 0 and 1" in output
+    assert "there is no parameter 'rsik': is 'risk' meant?" in output
 
 
 def resident(process):

@@ -140,6 +140,7 @@ def test_control_c_leaves_the_terminal_as_it_was(stage, embedded_engine, at_keyb
     keyboard, process = at_keyboard(play.namespace)
     keyboard.type("half an instruc")
     keyboard.see("instruc")
+    time.sleep(0.3)  # while it handles a key, Python's readline would notice a signal with the next key only
     process.send_signal(2)
     assert process.wait(PATIENCE) == 0
     flags = termios.tcgetattr(keyboard.slave)[3]

@@ -29,7 +29,7 @@ class Log:
 class Engine:
     """Answers at once, or does what `trick` does. Remembers the frames it saw."""
 
-    threshold = 0.5
+    threshold, calibration = 0.5, None
 
     def __init__(self, trick=lambda: None):
         self.trick, self.frames = trick, []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -24,6 +25,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
         Node.__init__(self, name, **options)
         # Reentrant: the service that waits for a transition must not keep the state from being asked for.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self._callbacks = {state: self._telling(callback) for state, callback in self._callbacks.items()}
         self._transitions: list[threading.Thread] = []
         service = self._service_change_state
         self._change_state, service.callback = service.callback, self._change_state_apart
@@ -46,6 +48,17 @@ class ManagedNode(LifecycleNodeMixin, Node):
         for thread in list(self._transitions):
             thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._transitions)
+
+    def _telling(self, callback: Callable) -> Callable[[LifecycleState], TransitionCallbackReturn]:
+        """The callback of a transition, whose exceptions are told: rclpy makes ERROR of them without a word."""
+        def tell(state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                return callback(state)
+            except Exception as error:
+                self.get_logger().error(f"{callback.__name__} failed: {type(error).__name__}: {error}")
+                self.get_logger().debug(traceback.format_exc())
+                raise
+        return tell
 
     async def _change_state_apart(self, request: ChangeState.Request,
                                   response: ChangeState.Response) -> ChangeState.Response:

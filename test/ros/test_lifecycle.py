@@ -175,6 +175,7 @@ def test_a_transition_that_breaks_can_be_tried_again(stage, embedded_engine, cle
     play = stage(lambda *_: next(engines), autostart=False)
     manage = Manager(play)
     assert not manage.do(CONFIGURE) and manage.state == "unconfigured"
+    play.logged("on_configure failed: AttributeError: 'object' object has no attribute")
     play.logged("a transition from unconfigured failed")
     assert manage.do(CONFIGURE, ACTIVATE) and found(play, clear)
 

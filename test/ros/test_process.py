@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -55,12 +56,17 @@ def run_node():
 
 
 def wait_for(words, process):
-    """Read what the process prints until the words come."""
+    """Read what the process prints until the words come, a minute at most."""
     printed = []
-    for line in process.stdout:
-        printed.append(line)
-        if words in line:
-            return
+    bound = threading.Timer(60.0, process.kill)
+    bound.start()
+    try:
+        for line in process.stdout:
+            printed.append(line)
+            if words in line:
+                return
+    finally:
+        bound.cancel()
     raise AssertionError("".join(printed))
 
 

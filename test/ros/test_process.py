@@ -1,6 +1,7 @@
 """clue_node as a process of its own: signals, parameters, memory."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -42,17 +43,25 @@ node.main(load=lambda settings, tell: Slow(node.load_engine(settings, tell)))
 """)
 
 
+Namespaces = pytest.fixture(lambda count=itertools.count(): f"/process{next(count)}", name="namespace")
+
+
 @pytest.fixture
-def run_node():
-    """A function that starts a node in the namespace /process; it is killed after the test."""
+def run_node(namespace):
+    """A function that starts a node in a namespace that no killed node haunts; it is killed after the test."""
     with contextlib.ExitStack() as running:
         def start(*arguments, code=NODE):
             process = running.enter_context(subprocess.Popen(
-                [sys.executable, *code, "--ros-args", "-r", "__ns:=/process", *arguments], stdout=subprocess.PIPE,
+                [sys.executable, *code, "--ros-args", "-r", f"__ns:={namespace}", *arguments], stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, text=True, start_new_session=True))
             running.callback(process.kill)
             return process
         yield start
+
+
+def small(step):
+    """The step's picture at half its size: between processes a large one, sent with best effort, may get lost for long."""
+    return step.picture.rgb[::2, ::2]
 
 
 def wait_for(words, process):
@@ -88,10 +97,10 @@ def test_a_signal_ends_it_within_two_seconds(run_node, state, number):
     assert end(process, number) < 2.0
 
 
-def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, company, script):
-    play = company("/process")
+def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, namespace, company, script):
+    play = company(namespace)
     step = next(s for s in script if s.expect == BOX)
-    play.camera.show(step.picture.rgb)
+    play.camera.show(small(step))
     process = run_node(code=SLOW_NODE)
     client = play.ground_client()
     assert play.person.wait_for_node(20.0)
@@ -136,9 +145,9 @@ def large_model(folder):
     return sum(p.numel() for p in model.parameters()) * torch.float32.itemsize / 2 ** 20
 
 
-def test_cleanup_gives_the_memory_back(run_node, company, tmp_path, script):
+def test_cleanup_gives_the_memory_back(run_node, namespace, company, tmp_path, script):
     """Also prints what each state takes: pytest -s test/ros/test_process.py -k memory"""
-    play = company("/process")
+    play = company(namespace)
     step = next(s for s in script if s.expect == BOX)
     weights = large_model(tmp_path / "large")
     process = run_node("-p", "autostart:=false")
@@ -149,7 +158,7 @@ def test_cleanup_gives_the_memory_back(run_node, company, tmp_path, script):
     assert manage.do(CONFIGURE)
     table["inactive, the embedded model loaded"] = resident(process)
     assert manage.do(ACTIVATE)
-    play.camera.show(step.picture.rgb)
+    play.camera.show(small(step))
     for _ in range(10):
         play.person.say(step.say)
         assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED

@@ -1,6 +1,5 @@
 """Nodes that talk to each other on real DDS, and who manages them."""
 
-import contextlib
 import itertools
 import threading
 import time
@@ -36,7 +35,8 @@ class Company:
         self.executor = SingleThreadedExecutor()
         for node in self.nodes:
             self.executor.add_node(node)
-        self._at_end = contextlib.ExitStack()
+        # Made before the executor spins, destroyed after: in between rclpy's executor breaks on one that is half there.
+        self._ground = ActionClient(self.person, Ground, "ground")
         self._open = True
         self._thread = threading.Thread(target=self._spin)
         self._thread.start()
@@ -54,16 +54,14 @@ class Company:
         if self._open:
             self._open = False
             self._thread.join()
-            self._at_end.close()
+            self._ground.destroy()
             for node in self.nodes:
                 node.destroy_node()
 
     def ground_client(self):
         """A client of the action, that found its server."""
-        client = ActionClient(self.person, Ground, "ground")
-        self._at_end.callback(client.destroy)  # not while the executor waits for it
-        assert client.wait_for_server(60.0)
-        return client
+        assert self._ground.wait_for_server(60.0)
+        return self._ground
 
     def hear(self, kind, seconds=30.0):
         """The next message of that type; everything that came stays in `heard`, in order."""

@@ -43,12 +43,18 @@ node.main(load=lambda settings, tell: Slow(node.load_engine(settings, tell)))
 """)
 
 
-Namespaces = pytest.fixture(lambda count=itertools.count(): f"/process{next(count)}", name="namespace")
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def namespace():
+    """One of this test's own: a killed node haunts its namespace for a while."""
+    return f"/process{next(NUMBERS)}"
 
 
 @pytest.fixture
 def run_node(namespace):
-    """A function that starts a node in a namespace that no killed node haunts; it is killed after the test."""
+    """A function that starts a node in the namespace; it is killed after the test."""
     with contextlib.ExitStack() as running:
         def start(*arguments, code=NODE):
             process = running.enter_context(subprocess.Popen(

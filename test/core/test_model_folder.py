@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 
 import pytest
 
@@ -67,3 +68,12 @@ def test_devices_and_dtypes_are_checked_in_words():
         pick_device("gpu0")
     with pytest.raises(ModelError, match="float8"):
         pick_dtype("float8", pick_device("cpu"))
+
+
+def test_a_model_on_disk_is_read_without_any_network(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    load(embedded(), "cpu").warm_up()

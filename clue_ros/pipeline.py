@@ -23,7 +23,7 @@ import numpy as np
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector
 from clue_ros.dialog import Dialog, should_ask
-from clue_ros.types import Ambiguity, Decision, Frame, Grounding, ModelError, Prompt, Question
+from clue_ros.types import Ambiguity, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
 
@@ -63,15 +63,6 @@ class Clue:
         """A question, unless it was answered before: nobody wants to be asked twice, and it would settle nothing."""
         question = self.vlm.question(prefill)
         return None if question.text in (turn.question for turn in dialog.prompt.turns) else question
-
-    def keep_risk(self, risk: float) -> None:
-        """Ask so often that acting is wrong in at most `risk` of prompts like those it was calibrated on, 0..1.
-
-        ModelError when the detector was not calibrated.
-        """
-        if self.calibration is None:
-            raise ModelError("the detector has no calibration.json: `clue-train calibrate` makes it from held-out pairs")
-        self.threshold = self.calibration.threshold(risk)
 
     def warm_up(self) -> None:
         """Take every path once on an empty picture, so that the first look is as fast as the second."""

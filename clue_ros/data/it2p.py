@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from clue_ros.data.fields import read_bytes
 from clue_ros.data.records import Picture, Reading, Record
 from clue_ros.types import Frame, InputError, Prompt
@@ -97,6 +99,11 @@ def language_controlled(commands: list[Command]) -> list[Command]:
     clear = {c.text for c in commands if not c.ambiguous}
     doubtful = {c.text for c in commands if c.ambiguous}
     return [c for c in commands if c.text in clear & doubtful]
+
+
+def draw(commands: list[Command], rng: np.random.Generator, limit: int | None) -> list[Command]:
+    """A random `limit` of the commands, all of them without one, in their own order."""
+    return [commands[i] for i in sorted(rng.permutation(len(commands))[:limit or None])]
 
 
 def words_alone(commands: list[Command]) -> list[float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,23 +25,28 @@ def platt(settings: DetectorSettings, probability: np.ndarray, truth: np.ndarray
 
     probability float[n]: P of a detector with these `settings`; truth bool[n]: whether the prompt was ambiguous.
     """
-    from sklearn.linear_model import LogisticRegression  # of the training extra; the node needs `Calibration` only
-    raw = (_logit(probability) - settings.shift) / settings.scale
-    fitted = LogisticRegression(C=1e6).fit(raw[:, None], truth)
-    scale, shift = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    scale, shift = fit_platt((logit(probability) - settings.shift) / settings.scale, truth)
     if scale <= 0:
         raise ValueError("the detector's logit does not grow with ambiguity: train it before calibrating")
     return replace(settings, scale=scale, shift=shift)
 
 
+def fit_platt(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """(scale, shift) with which sigmoid(scale x score + shift) is the likeliest P of the truth. float[n], bool[n]."""
+    from sklearn.linear_model import LogisticRegression  # of the training extra; the node needs `Calibration` only
+    fitted = LogisticRegression(C=1e6).fit(score[:, None], truth)
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
 def recalibrated(probability: np.ndarray, before: DetectorSettings, after: DetectorSettings) -> np.ndarray:
     """P of a detector with settings `after`, from its P with settings `before`."""
-    raw = (_logit(probability) - before.shift) / before.scale
+    raw = (logit(probability) - before.shift) / before.scale
     return 1 / (1 + np.exp(-(after.scale * raw + after.shift)))
 
 
-def _logit(probability: np.ndarray) -> np.ndarray:
-    clipped = np.clip(np.asarray(probability, np.float64), 1e-6, 1 - 1e-6)
+def logit(probability: np.ndarray, least: float = 1e-6) -> np.ndarray:
+    """float64[n] log odds of P, kept `least` away from 0 and 1."""
+    clipped = np.clip(np.asarray(probability, np.float64), least, 1 - least)
     return np.log(clipped / (1 - clipped))
 
 
@@ -69,8 +75,12 @@ class Calibration:
         allowed = math.floor(risk * (count + 1) - 1 + 1e-9)
         if allowed < 0:
             return 0.0
-        wrongs = sorted(p for p, wrong in zip(self.probability, self.wrong) if wrong)
-        return wrongs[allowed] if allowed < len(wrongs) else 1.0
+        return self._wrongs[allowed] if allowed < len(self._wrongs) else 1.0
+
+    @cached_property
+    def _wrongs(self) -> list[float]:
+        """P of the prompts where acting would be wrong, least first; the node asks for a threshold at every look."""
+        return sorted(p for p, wrong in zip(self.probability, self.wrong) if wrong)
 
     def save(self, folder: Path) -> None:
         """Write it beside the detector."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.data.scenes import SceneImages
@@ -20,7 +21,7 @@ def calibrate(model: Path, data: Path, seed: int = 0, risk: float = RISK) -> str
     calibration = Calibration(f"{len(probability)} prompts of {data.name}, seed {seed}", tuple(map(float, probability)),
                               tuple(map(bool, looks.iou < 0.5)))
     threshold = calibration.threshold(risk)
-    clue.detector.settings = type(after)(**vars(after) | {"threshold": threshold})
+    clue.detector.settings = replace(after, threshold=threshold)
     folder = Path(model) / "detector"
     save_detector(clue.detector, folder)
     calibration.save(folder)

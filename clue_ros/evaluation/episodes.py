@@ -59,7 +59,7 @@ def _still_possible(scene: Scene, left: tuple[int, ...], question: str, target: 
 def play_all(clue: Clue, folder: Path, seed: int, limit: int | None = None, noise: float = 0.0) -> list[Episode]:
     """Both scenes of every counterfactual pair, once each."""
     source, rng, played = SceneImages(folder), np.random.default_rng(seed), []
-    for full, fewer, examples in tqdm(list(pairs_of(source, seed))[:limit], desc="episodes"):
+    for full, fewer, examples in tqdm(pairs_of(source, seed, limit), desc="episodes"):
         for index, example in zip((full, fewer), examples):
             rgb, scene = source[index]
             target = example.referents[int(rng.integers(len(example.referents)))]

@@ -16,7 +16,7 @@ from clue_ros.data import it2p
 from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
-from clue_ros.types import Frame, InputError, Prompt
+from clue_ros.types import Frame, Prompt
 from clue_ros.vlm.tokens import LOCATIONS
 
 
@@ -58,10 +58,7 @@ class Features:
 def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
     """Both prompts of every counterfactual pair. InputError when the data has none."""
     source = SceneImages(folder)
-    chosen = list(pairs_of(source, seed))[:limit]
-    if not chosen:
-        raise InputError(f"there are no counterfactual pairs in {folder}: write it with --pairs")
-    for full, fewer, examples in chosen:
+    for full, fewer, examples in pairs_of(source, seed, limit):
         for index, example in zip((full, fewer), examples):
             yield Asked(Frame(source[index][0]), example.prompt.instruction, example.ambiguous, example.label)
 
@@ -69,9 +66,8 @@ def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Itera
 def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
     """IT2P's language-controlled commands, `limit` of them drawn with the seed."""
     commands = it2p.language_controlled(it2p.read_commands(folder))
-    order = np.random.default_rng(seed).permutation(len(commands))[:limit]
-    for i in sorted(order):
-        yield Asked(it2p.read_photo(folder, commands[i].image), commands[i].text, commands[i].ambiguous)
+    for c in it2p.draw(commands, np.random.default_rng(seed), limit):
+        yield Asked(it2p.read_photo(folder, c.image), c.text, c.ambiguous)
 
 
 def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Features:

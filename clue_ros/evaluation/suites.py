@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -64,23 +65,29 @@ class Looks:
     candidates_found: np.ndarray
 
 
-def pairs_of(source: SceneImages, seed: int) -> Iterator[tuple[int, int, tuple[Example, Example]]]:
-    """Index of the ambiguous scene, of its twin, and the same words about both."""
-    for full, fewer in source.twins:
-        rng = np.random.default_rng((seed, full))
-        found = examples.counterfactual(source.scenes[full], source.scenes[fewer], rng, source.phrasing)
-        if found:
-            yield full, fewer, found
+Pair = tuple[int, int, tuple[Example, Example]]
+
+
+def pairs_of(source: SceneImages, seed: int, limit: int | None = None) -> list[Pair]:
+    """Index of the ambiguous scene, of its twin, and the same words about both; the first `limit`. InputError when the
+    data has none."""
+    def every() -> Iterator[Pair]:
+        for full, fewer in source.twins:
+            rng = np.random.default_rng((seed, full))
+            found = examples.counterfactual(source.scenes[full], source.scenes[fewer], rng, source.phrasing)
+            if found:
+                yield full, fewer, found
+    chosen = list(islice(every(), limit))
+    if not chosen:
+        raise InputError(f"there are no counterfactual pairs in {source.folders[0]}: write it with --pairs")
+    return chosen
 
 
 def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None = None, *, questions: bool = True) -> Looks:
     """One look at both prompts of every counterfactual pair. InputError when the data has no pairs."""
-    chosen = list(pairs_of(source, seed))[:limit]
-    if not chosen:
-        raise InputError(f"there are no counterfactual pairs in {source.folders[0]}: write it with --pairs")
     rng = np.random.default_rng(seed)
     truth, probability, asks, ious, spoken, true, best, recalls = [], [], [], [], [], [], [], []
-    for full, fewer, (doubtful, clear) in tqdm(chosen, desc="counterfactual pairs"):
+    for full, fewer, (doubtful, clear) in tqdm(pairs_of(source, seed, limit), desc="counterfactual pairs"):
         for index, example in ((full, doubtful), (fewer, clear)):
             rgb, scene = source[index]
             frame = Frame(rgb)
@@ -127,10 +134,8 @@ def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = Non
     commands = it2p.read_commands(folder)
     controlled = it2p.language_controlled(commands)
     clear = [c for c in commands if not c.ambiguous]
-    if limit:
-        rng = np.random.default_rng(seed)
-        clear = [clear[i] for i in sorted(rng.permutation(len(clear))[:limit])]
-        controlled = [controlled[i] for i in sorted(rng.permutation(len(controlled))[:limit])]
+    rng = np.random.default_rng(seed)
+    clear, controlled = it2p.draw(clear, rng, limit), it2p.draw(controlled, rng, limit)
     hits, probability = [], []
     for c in tqdm(clear, desc="IT2P clear commands"):
         frame = it2p.read_photo(folder, c.image)

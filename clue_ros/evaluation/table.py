@@ -57,9 +57,10 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         rounds: int = 1000) -> str:
     """Make the table; its Markdown. also: folders of further models, whose first token (AR) is a row each. rounds: of the
     bootstrap."""
-    seen = {kind: _features(kind, clue, data, out) for kind, clue in _models(model, also, device).items()}
+    models = _models(model, also, device)
+    seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
-    settings = load(model, device).detector.settings
+    settings = models["adapted"].detector.settings
     layers = seen["adapted"]["train"].maps.shape[1]
     scores: dict[str, dict[str, dict[str, Score]]] = {}
     probabilities: dict[str, dict[str, np.ndarray]] = {}

@@ -18,11 +18,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
+from clue_ros.detector.calibration import fit_platt, logit
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.metrics import best_f1_threshold
 
 Scorer = Callable[[Features], np.ndarray]
+LEAST = 1e-7  # probabilities nearer to 0 or 1 are scored alike
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,7 @@ class Fitted:
 def fit(variant: Variant, train: Features, held_out: Features) -> Fitted:
     """Fit on `train`; Platt scaling and threshold on `held_out`."""
     scorer = variant.fit(train)
-    raw = scorer(held_out)
-    platt = LogisticRegression(C=1e6).fit(raw[:, None], held_out.ambiguous)
-    made = Fitted(scorer, float(platt.coef_[0, 0]), float(platt.intercept_[0]), 0.5)
+    made = Fitted(scorer, *fit_platt(scorer(held_out), held_out.ambiguous), 0.5)
     return replace(made, threshold=best_f1_threshold(held_out.ambiguous, made.probability(held_out)))
 
 
@@ -64,12 +64,12 @@ def fit(variant: Variant, train: Features, held_out: Features) -> Fitted:
 
 def own_detector(_: Features) -> Scorer:
     """The model's own CNN, trained together with its LoRA."""
-    return lambda f: _logit(f.probability)
+    return lambda f: logit(f.probability, LEAST)
 
 
 def first_token(_: Features) -> Scorer:
     """P(clarify) of the first suffix token: the decoder decides by itself."""
-    return lambda f: _logit(f.clarify)
+    return lambda f: logit(f.clarify, LEAST)
 
 
 def location_entropy(_: Features) -> Scorer:
@@ -167,8 +167,3 @@ def rows(middle: int, layers: int) -> list[Variant]:
 def first_token_of(model: str) -> Variant:
     """The first token of another model, by its folder's name."""
     return Variant(f"{model} (AR): first token", first_token, model)
-
-
-def _logit(p: np.ndarray) -> np.ndarray:
-    p = np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7)
-    return np.log(p / (1 - p))

@@ -31,8 +31,8 @@ def frame_from_image(msg: Image | CompressedImage) -> Frame:
     """
     if isinstance(msg, CompressedImage):
         return Frame(encodings.from_compressed(msg))
-    encodings.check(msg)
     if CvBridge is not None and msg.encoding in BRIDGED:
+        encodings.check(msg)
         return Frame(np.ascontiguousarray(CvBridge().imgmsg_to_cv2(msg, "rgb8")))
     return Frame(encodings.to_rgb(msg))
 

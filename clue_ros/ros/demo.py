@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -38,6 +36,7 @@ from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.pictures import LIVE, demo_folder, read_picture, rendered
 from clue_ros.ros.qos import LATCHED_LISTENER
 from clue_ros.ros.script import BOX, QUESTION, Step, live_script, read_script
+from clue_ros.ros.spinning import spinning
 from clue_ros.tabletop.questions import Oracle
 from clue_ros.types import InputError
 
@@ -204,28 +203,6 @@ def running_node(model: str, device: str, log: Path) -> Iterator[subprocess.Pope
             except subprocess.TimeoutExpired:
                 node.kill()
                 node.wait()
-
-
-@contextmanager
-def spinning(*nodes: rclpy.node.Node) -> Iterator[None]:
-    """The nodes' callbacks run on another thread."""
-    executor = SingleThreadedExecutor()
-    for node in nodes:
-        executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-
-    thread = threading.Thread(target=spin, name="ros")
-    thread.start()
-    try:
-        yield
-    finally:
-        rclpy.try_shutdown()
-        thread.join()
 
 
 def steps_of(options: argparse.Namespace) -> list[Step]:

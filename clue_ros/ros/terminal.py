@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.person import OUTCOMES, Person
+from clue_ros.ros.spinning import spinning
 
 PROMPT = "> "
 SETTLE = 0.5  # seconds in which the latched results of earlier instructions arrive
@@ -119,32 +118,13 @@ def talk_at_keyboard(person: Person) -> None:
         print()
 
 
-@contextmanager
-def _spinning(person: Person) -> Iterator[None]:
-    executor = SingleThreadedExecutor()
-    executor.add_node(person)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-    thread = threading.Thread(target=spin, name="ros", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        rclpy.try_shutdown()
-        thread.join(1.0)
-
-
 def main(args: list[str] | None = None) -> None:
     """Talk until the input ends; exit code 1 when there is no node to talk to."""
     # Python's own handlers: Ctrl-C must get out of input(), and leave the terminal as it was.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     person = Person("clue_dialog")
     patience = person.declare_parameter("patience", 60.0).value
-    with _spinning(person):
+    with spinning(person, patience=1.0):
         try:
             if not person.wait_for_node(patience):
                 sys.exit(f"clue_node was not found within {patience:g} s: {CURE}")

@@ -1,4 +1,4 @@
-"""clue-train base|ivg|ambiguity|calibrate|assemble ...: the recipes of `clue_ros.training.recipes`, one command each."""
+"""clue-train base|further|ivg|ambiguity|calibrate|assemble ...: the recipes of `clue_ros.training.recipes`, one command each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     base = _recipe(commands, "base", "a small PaliGemma-2 from scratch, on the detection mixture", _base)
     base.add_argument("--base", help=argparse.SUPPRESS)
+    further = _recipe(commands, "further", "go on with a base, on other or more data, with a deeper tower", _further)
+    further.add_argument("--base", type=Path, required=True, help="folder of the run of `base` or `further` to go on with")
     ivg = _recipe(commands, "ivg", "LoRA dialog training: when to ask and what, what answers mean", _ivg)
     ivg.add_argument("--base", required=True, help="folder or Hugging Face id of the base")
     ambiguity = _recipe(commands, "ambiguity", "LoRA and the CNN detector, then its calibration", _ambiguity)
@@ -47,7 +49,7 @@ def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParse
 
 
 def _config(arguments: argparse.Namespace, recipe: str):
-    from clue_ros.training.recipes import CONFIGS
+    from clue_ros.training.configs import CONFIGS
     from clue_ros.types import InputError
     if recipe not in CONFIGS[arguments.config]:
         raise InputError(f"config {arguments.config} has no {recipe} recipe: the published base is taken as it is")
@@ -57,6 +59,11 @@ def _config(arguments: argparse.Namespace, recipe: str):
 def _base(a: argparse.Namespace) -> None:
     from clue_ros.training.recipes import train_base
     print(f"base: {train_base(_config(a, 'base'), a.data, a.out, seed=a.seed)}")
+
+
+def _further(a: argparse.Namespace) -> None:
+    from clue_ros.training.recipes import train_further
+    print(f"base: {train_further(_config(a, 'further'), a.data, a.base, a.out, seed=a.seed)}")
 
 
 def _ivg(a: argparse.Namespace) -> None:

@@ -72,9 +72,9 @@ def _instruction(scene: Scene, found: language.Expression, rng: np.random.Genera
                    found.label, question, found.matches, found.referents)
 
 
-def answered(scene: Scene, rng: np.random.Generator, turns: int = 2) -> Example | None:
+def answered(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, turns: int = 2) -> Example | None:
     """A dialog: an ambiguous instruction, one or two questions with the oracle's answers about a random target."""
-    example = ambiguous(scene, rng)
+    example = ambiguous(scene, rng, phrasing)
     if example is None:
         return None
     target = language.pick(rng, example.referents)
@@ -100,8 +100,9 @@ def follow(scene: Scene, example: Example, answer: str, target: int, asked: Sequ
     return Example(prompt, _boxes(scene.objects, left), example.label, again and again[0], example.matches, left), attribute
 
 
-def detect(scene: Scene, rng: np.random.Generator, most: int = 3) -> Example | None:
-    """PaliGemma's detection prompt, "detect red mug": every object that fits, from left to right."""
+def detect(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, most: int = 3) -> Example | None:
+    """PaliGemma's detection prompt, "detect red mug", however instructions are put: every object that fits, from left to
+    right."""
     (shape, colour, size), matches = language.attributes_of(scene.objects, int(rng.integers(len(scene.objects))), rng)
     if len(matches) > most:
         return None

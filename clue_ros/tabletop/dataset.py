@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -19,24 +20,26 @@ from clue_ros.tabletop.scene import Scene, to_json
 from clue_ros.tabletop.world import World
 
 JPEG_QUALITY = 95
-_renderer: Renderer | None = None  # one OpenGL context a worker process
+ALIKE = 128  # so many scenes in a row share their meshes and cloths; building them takes a while
 
 
-def _start_worker(world: World) -> None:
-    global _renderer
-    _renderer = Renderer(world)
+@lru_cache(maxsize=1)
+def _renderer(world: World, variant: int) -> Renderer:
+    """The renderer of a worker process: one OpenGL context at a time."""
+    return Renderer(world, variant)
 
 
-def _render_one(job: tuple[int, int, bool, str]) -> list[Scene]:
+def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
     """Render scene `index` (and its twin), save the pixels, return the records."""
-    index, seed, pairs, folder = job
+    index, seed, pairs, folder, world = job
     rng = np.random.default_rng((seed, index))
+    renderer = _renderer(world, 1000 * seed + index // ALIKE)
     while True:
-        poses = _renderer.sample(rng)
+        poses = renderer.sample(rng)
         if len(poses) < 2 + pairs:
             continue
         variants = [poses] + ([without_one(poses, rng)] if pairs else [])
-        drawn = [_renderer.draw(v, index * len(variants) + k, f"images/{index * len(variants) + k:06d}.jpg")
+        drawn = [renderer.draw(v, index * len(variants) + k, f"images/{index * len(variants) + k:06d}.jpg")
                  for k, v in enumerate(variants)]
         if all(d is not None for d in drawn):
             break
@@ -64,9 +67,9 @@ def write(folder: str | Path, count: int, seed: int, *, world: World = World(), 
     (folder / "images").mkdir(parents=True, exist_ok=True)
     settings = {"seed": seed, "count": count, "pairs": pairs, "world": dataclasses.asdict(world)}
     (folder / "world.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    jobs = [(i, seed, pairs, str(folder)) for i in range(count)]
+    jobs = [(i, seed, pairs, str(folder), world) for i in range(count)]
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (world,)) as pool, (folder / "scenes.jsonl").open("w") as out:
+    with context.Pool(workers) as pool, (folder / "scenes.jsonl").open("w") as out:
         results = pool.imap(_render_one, jobs, chunksize=8)
         for scenes in tqdm(results, total=count, desc="rendering", unit="scene", disable=not progress):
             out.writelines(to_json(scene) + "\n" for scene in scenes)

@@ -26,13 +26,16 @@ VERBS = ("pick up", "pick up", "grab", "take", "hand me", "give me", "bring me",
 
 @dataclass(frozen=True)
 class Phrasing:
-    """What is said around a noun phrase: words before it, words after it."""
+    """What is said around a noun phrase: words before it, words after it. made_up: share of instructions with invented
+    words instead, so that the noun phrase is found among words that were never met."""
 
     before: tuple[str, ...]
     after: tuple[str, ...] = ("",)
+    made_up: float = 0.0
 
 
 SEEN = Phrasing(VERBS)
+TAUGHT = Phrasing(VERBS, made_up=0.35)
 # Kept from training.
 UNSEEN = Phrasing(("would you mind getting", "let me have", "go and get", "i would like", "hand over", "show me", "find",
                    "select", "i am looking for", "your next target is", "we need", "pick"),
@@ -257,4 +260,16 @@ def sample(objects: Sequence[SceneObject], rng: np.random.Generator, ambiguous: 
 
 def command(text: str, rng: np.random.Generator, phrasing: Phrasing = SEEN) -> str:
     """An instruction around the noun phrase: "pick up the red mug"."""
-    return text if rng.random() < 0.1 else f"{pick(rng, phrasing.before)} {text}{pick(rng, phrasing.after)}"
+    if rng.random() < 0.1:
+        return text
+    if phrasing.made_up and rng.random() < phrasing.made_up:
+        return " ".join((*invented(rng, 1, 5), text, *invented(rng, 0, 3)))
+    return f"{pick(rng, phrasing.before)} {text}{pick(rng, phrasing.after)}"
+
+
+def invented(rng: np.random.Generator, least: int, most: int) -> list[str]:
+    """Words of no language, "sove ilar": letters in turn from "aeiou" and the others, 1 to 7 of them."""
+    def word() -> str:
+        kinds = ("aeiouy", "bcdfghjklmnprstvwxz")[::pick(rng, (1, -1))]
+        return "".join(str(pick(rng, kinds[i % 2])) for i in range(int(rng.integers(1, 8))))
+    return [word() for _ in range(int(rng.integers(least, most + 1)))]

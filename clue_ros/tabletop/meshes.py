@@ -43,6 +43,12 @@ def join(*meshes: Mesh) -> Mesh:
     return np.concatenate([v for v, _ in meshes]), np.concatenate([f + o for (_, f), o in zip(meshes, offsets)])
 
 
+def reshaped(vertices: np.ndarray, width: float, height: float, taper: float) -> np.ndarray:
+    """The vertices with other proportions; taper: how many times wider than the foot the top (at 0.1 m) becomes."""
+    across = width * (1 + (taper - 1) * vertices[:, 2:] / 0.1)
+    return np.concatenate([vertices[:, :2] * across, vertices[:, 2:] * height], 1)
+
+
 def block() -> Mesh:
     """A cube of 5 cm."""
     v = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (0, 2)]) * 0.025

@@ -60,9 +60,9 @@ def parts_of(world: World) -> dict:
     return meshes.UNSEEN_PARTS if world.unseen else meshes.PARTS
 
 
-def model_xml(world: World) -> tuple[str, dict[str, bytes], list[tuple[str, str]]]:
-    """The MuJoCo model, its texture files, and (shape, size) of every slot."""
-    rng = np.random.default_rng(7)
+def model_xml(world: World, variant: int = 0) -> tuple[str, dict[str, bytes], list[tuple[str, str]]]:
+    """The MuJoCo model, its texture files, and (shape, size) of every slot. variant: of textures and proportions."""
+    rng = np.random.default_rng((7, variant))
     draw = pattern_texture if world.unseen else noise_texture
     textures = {f"cloth{i}.png": draw(rng, (1, 1, 4, 8)[i % 4]) for i in range(8)}
     parts = parts_of(world)
@@ -71,8 +71,10 @@ def model_xml(world: World) -> tuple[str, dict[str, bytes], list[tuple[str, str]
     assets = "".join(f'<texture name="{n}" type="2d" file="{n}"/><material name="{n}" texture="{n}" texuniform="true" '
                      f'texrepeat="3 3" specular="0.1"/>' for n in textures)
     for shape in world.shapes:
+        width, height, taper = 1 + world.proportions * rng.uniform(-1, 1, 3)
         for part, (build, _) in enumerate(parts[shape]):
             vertices, faces = build()
+            vertices = meshes.reshaped(vertices, width, height, taper)
             for size in world.sizes:
                 scale = world.scale_small if size == "small" else 1.0
                 assets += (f'<mesh name="{shape}-{size}-{part}" inertia="shell" vertex="{numbers(vertices * scale)}" '
@@ -91,19 +93,22 @@ def model_xml(world: World) -> tuple[str, dict[str, bytes], list[tuple[str, str]
     <material name="gloss1" specular="0.4" shininess="0.4"/><material name="gloss2" specular="0.8" shininess="0.8"/></asset>
     <worldbody><light name="key" pos="0 0 2" dir="0 0 -1" directional="true"/>
     <light name="fill" pos="0 0 2" dir="0 0 -1" directional="true" castshadow="false"/>
-    <body mocap="true" name="camera"><camera name="camera" fovy="{world.field_of_view}"/></body>
+    <body mocap="true" name="camera"><camera name="camera"/></body>
     <geom name="floor" type="plane" size="20 20 1" pos="0 0 -0.4" material="flat"/>
     <geom name="table" type="box" size="5 5 0.01" pos="0 0 -0.01" material="flat"/>{bodies}{clutter}</worldbody></mujoco>"""
     return xml, textures, slots
 
 
 class Renderer:
-    """Draws random scenes: `sample` gives poses and a camera, `draw` pixels and truth."""
+    """Draws random scenes: `sample` gives poses and a camera, `draw` pixels and truth.
 
-    def __init__(self, world: World = World()):
+    variant: of the meshes' proportions and the cloths, which are the same for all scenes of one renderer.
+    """
+
+    def __init__(self, world: World = World(), variant: int = 0):
         import mujoco
         self.mujoco, self.world = mujoco, world
-        xml, textures, self.slots = model_xml(world)
+        xml, textures, self.slots = model_xml(world, variant)
         self.model = mujoco.MjModel.from_xml_string(xml, textures)
         self.data = mujoco.MjData(self.model)
         width, height = world.resolution
@@ -170,8 +175,10 @@ class Renderer:
         elevation = np.radians(rng.uniform(84, 90) if top else rng.uniform(*world.elevation))
         azimuth, roll = np.radians(rng.uniform(*world.azimuth)), np.radians(rng.uniform(*world.roll))
         aspect = world.resolution[0] / world.resolution[1]
-        share = rng.uniform(*world.block_width)
-        distance = 0.05 / (share * 2 * np.tan(np.radians(world.field_of_view) / 2) * aspect)
+        share, view = rng.uniform(*world.block_width), rng.uniform(*world.field_of_view)
+        self.model.cam_fovy[self.model.camera("camera").id] = view
+        self.half = np.tan(np.radians(view) / 2)  # half the image's height at a distance of 1
+        distance = 0.05 / (share * 2 * self.half * aspect)
         back = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
         right = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         up = np.cross(back, right)
@@ -213,9 +220,8 @@ class Renderer:
 
     def _ground(self, u: float, v: float) -> tuple[float, float]:
         """Point of the table (metres) seen at image fractions u, v."""
-        half = np.tan(np.radians(self.world.field_of_view) / 2)
         aspect = self.world.resolution[0] / self.world.resolution[1]
-        ray = self.axes @ np.array([(2 * u - 1) * half * aspect, (1 - 2 * v) * half, -1.0])
+        ray = self.axes @ np.array([(2 * u - 1) * self.half * aspect, (1 - 2 * v) * self.half, -1.0])
         return tuple((self.eye - ray * self.eye[2] / ray[2])[:2])
 
     def _place(self, body: str, pos: tuple[float, float, float], yaw: float) -> None:
@@ -265,7 +271,7 @@ class Renderer:
         start, count = self.model.mesh_vertadr[mesh], self.model.mesh_vertnum[mesh]
         world = self.model.mesh_vert[start:start + count] @ self.data.geom_xmat[geom].reshape(3, 3).T
         local = (world + self.data.geom_xpos[geom] - self.eye) @ self.axes
-        focal = height / 2 / np.tan(np.radians(self.world.field_of_view) / 2)
+        focal = height / 2 / self.half
         return np.stack([width / 2 - focal * local[:, 0] / local[:, 2],
                          height / 2 + focal * local[:, 1] / local[:, 2]], 1)
 

@@ -46,13 +46,16 @@ class World:
     # The next object repeats shape and colour of an earlier one, so that words alone cannot settle ambiguity.
     repeat: float = 0.45
     # Share of cameras that look straight down, and elevation of the others above the table.
-    top_down: float = 0.4
+    top_down: float = 0.35
     elevation: tuple[float, float] = (35.0, 80.0)
-    azimuth: tuple[float, float] = (-20.0, 20.0)
-    roll: tuple[float, float] = (-3.0, 3.0)
+    azimuth: tuple[float, float] = (-28.0, 28.0)
+    roll: tuple[float, float] = (-5.0, 5.0)
+    field_of_view: tuple[float, float] = (38.0, 50.0)  # vertical, degrees
     # Width of a large block as a share of the image width, at the look-at point.
     block_width: tuple[float, float] = (0.15, 0.25)
     scale_small: float = 0.6
+    # How much the proportions of a shape vary from mesh to mesh: its width, height and taper.
+    proportions: float = 0.1
     dark_table: float = 0.45
     textured_table: float = 0.6
     table_edge: float = 0.35
@@ -60,8 +63,7 @@ class World:
     clutter: int = 2
     # Rendered pixels (width, height).
     resolution: tuple[int, int] = (256, 192)
-    field_of_view: float = 45.0  # vertical, degrees
 
 
-UNSEEN = World(unseen=True, elevation=(29.0, 35.0), azimuth=(-40.0, 40.0), roll=(-8.0, 8.0), field_of_view=53.0,
-               top_down=0.3, clutter=4)
+UNSEEN = World(unseen=True, elevation=(29.0, 35.0), azimuth=(-40.0, 40.0), roll=(-8.0, 8.0),
+               field_of_view=(53.0, 53.0), proportions=0.0, top_down=0.3, clutter=4)

@@ -28,6 +28,7 @@ from clue_ros.data import examples
 from clue_ros.data.collate import collate, encode
 from clue_ros.data.examples import Example
 from clue_ros.data.scenes import SceneImages
+from clue_ros.tabletop.language import TAUGHT, Phrasing
 from clue_ros.tabletop.scene import Scene
 from clue_ros.training.forward import map_loss, run, smooth_locations, suffix_losses
 from clue_ros.training.loop import Losses
@@ -35,7 +36,7 @@ from clue_ros.training.vision import DenseHead, dense_accuracy, dense_target, de
 from clue_ros.vlm.preprocess import to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar
 
-Sampler = Callable[[Scene, np.random.Generator], Example | None]
+Sampler = Callable[[Scene, np.random.Generator, Phrasing], Example | None]
 BASE_MIXTURE: tuple[tuple[float, Sampler], ...] = (
     (0.58, examples.clear), (0.20, examples.detect), (0.10, examples.ambiguous), (0.12, examples.answered))
 
@@ -102,7 +103,7 @@ class GroundedBatches:
     def _twins(self, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene, list[Example]]]:
         """Two images and the same words about both; nothing when not enough words fit."""
         (rgb, full), (rgb_fewer, fewer) = self.source.augmented_twins(rng)
-        found = [p for _ in range(self.prompts) if (p := examples.counterfactual(full, fewer, rng)) is not None]
+        found = [p for _ in range(self.prompts) if (p := examples.counterfactual(full, fewer, rng, TAUGHT)) is not None]
         if len(found) < self.prompts:
             return []
         return [(rgb, full, [p[0] for p in found]), (rgb_fewer, fewer, [p[1] for p in found])]
@@ -116,7 +117,7 @@ class GroundedBatches:
     def _one(self, scene: Scene, shares: np.ndarray, rng: np.random.Generator, tries: int = 6) -> Example | None:
         for _ in range(tries):
             sampler = self.mixture[int(rng.choice(len(shares), p=shares))][1]
-            if (found := sampler(scene, rng)) is not None:
+            if (found := sampler(scene, rng, TAUGHT)) is not None:
                 return found
         return None
 

@@ -89,18 +89,36 @@ def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable
     def losses(dialogue: Dialogue, batch: dict[str, Tensor], step: int) -> Losses:
         e, settings = dialogue.emphasis, dialogue.detector.settings
         out = run(dialogue.model, batch, tuple({*settings.layers, e.look_layer, e.point_layer}))
-        maps = batch_maps(out, batch, settings.layers)
-        reading = dialogue.detector(maps)
-        cells = batch["referents"].view_as(reading.cells)
-        terms = {
-            "verdict": weights.ambiguous * F.binary_cross_entropy_with_logits(reading.ambiguous, batch["ambiguous"].float()),
-            "cells": weights.cells * F.binary_cross_entropy_with_logits(reading.cells, cells.float()),
-            "sides": weights.sides * sides_loss(reading.sides, batch),
-            "dialog": weights.dialog * sum(_dialog_terms(dialogue, out, batch, first_location).values())}
-        right = ((reading.ambiguous > 0) == batch["ambiguous"]).float().mean()
+        terms, right = _detector_terms(dialogue.detector, batch_maps(out, batch, settings.layers), batch, weights)
+        terms["dialog"] = weights.dialog * sum(_dialog_terms(dialogue, out, batch, first_location).values())
         return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}, "right": right}
 
     return losses
+
+
+def settling_losses(weights: DetectorEmphasis) -> Callable[[Dialogue, dict, int], Losses]:
+    """The loss of the detector alone, on the attention of a model that is finished: no gradient, no dropout there."""
+
+    def losses(dialogue: Dialogue, batch: dict[str, Tensor], step: int) -> Losses:
+        dialogue.model.eval()
+        layers = dialogue.detector.settings.layers
+        with torch.no_grad():
+            maps = batch_maps(run(dialogue.model, batch, layers), batch, layers)
+        terms, right = _detector_terms(dialogue.detector, maps, batch, weights)
+        return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}, "right": right}
+
+    return losses
+
+
+def _detector_terms(detector: Detector, maps: Tensor, batch: dict[str, Tensor], weights: DetectorEmphasis,
+                    ) -> tuple[Losses, Tensor]:
+    """Losses of verdict, candidate cells and their boxes; share of verdicts that are right."""
+    reading = detector(maps)
+    cells = batch["referents"].view_as(reading.cells)
+    terms = {"verdict": weights.ambiguous * F.binary_cross_entropy_with_logits(reading.ambiguous, batch["ambiguous"].float()),
+             "cells": weights.cells * F.binary_cross_entropy_with_logits(reading.cells, cells.float()),
+             "sides": weights.sides * sides_loss(reading.sides, batch)}
+    return terms, ((reading.ambiguous > 0) == batch["ambiguous"]).float().mean()
 
 
 def batch_maps(out: Forward, batch: dict[str, Tensor], layers: tuple[int, ...]) -> Tensor:

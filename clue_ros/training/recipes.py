@@ -2,6 +2,7 @@
 
     clue-tabletop write --out data/train --count 10000 --seed 1
     clue-train base      --data data/train --out runs/base
+    clue-train further   --data data/train --base runs/base --out runs/further        (optional; from here runs/further/model)
     clue-train ivg       --data data/train --base runs/base/model --out runs/ivg
     clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
                          --out runs/ambiguity
@@ -17,7 +18,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,78 +33,20 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.model_folder import save_detector
 from clue_ros.tabletop.scene import Scene
-from clue_ros.training.base import Emphasis, GroundedBatches, Taught, grounded_losses
-from clue_ros.training.dialog import (DIALOG_MIXTURE, DetectorEmphasis, Dialogue, ambiguity_losses, continue_adapter,
-                                      dialog_losses, with_adapter)
+from clue_ros.training.base import GroundedBatches, Taught, grounded_losses
+from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig
+from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, dialog_losses,
+                                      settling_losses, with_adapter)
 from clue_ros.training.forward import fourier_locations_
-from clue_ros.training.loop import LoopConfig, fit
+from clue_ros.training.loop import fit
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
 from clue_ros.types import InputError
-from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_
+from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_, with_deeper_tower
 from clue_ros.vlm.paligemma import use_probed_attention
 from clue_ros.vlm.tokens import Grammar
 from clue_ros.vlm.vocabulary import train_tokenizer
 
-
-@dataclass(frozen=True)
-class BaseConfig:
-    """The base recipe. vision: the tower's stage, batches of `vision_batch` images; decoder: batches of images x prompts;
-    refine: the same once more from a new warm-up, `twins` of the images drawn as counterfactual pairs."""
-
-    size: Size = Size()
-    vision: LoopConfig = LoopConfig(steps=5000, learning_rate=1e-3, weight_decay=0.02)
-    vision_batch: int = 24
-    decoder: LoopConfig = LoopConfig(steps=4500, learning_rate=1e-3, weight_decay=0.02, warmup=150)
-    refine: LoopConfig = LoopConfig(steps=3000, learning_rate=7e-4, weight_decay=0.02, warmup=150)
-    images: int = 12
-    prompts: int = 3
-    twins: float = 0.35
-    emphasis: Emphasis = Emphasis()
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
-    of the decoder's first layers get a LoRA (None: all)."""
-
-    loop: LoopConfig
-    images: int = 8
-    prompts: int = 4
-    detector_rate: float = 1e-3
-    layers: tuple[int, ...] = (3,)
-    emphasis: Emphasis = Emphasis(text=1.0)
-    detector: DetectorEmphasis = DetectorEmphasis()
-    head_mean: bool = False
-    twins: float = 0.35
-    lora_layers: int | None = None
-
-
-_TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
-             heads=4, key_value_heads=2, mlp=64)
-_SHORT = LoopConfig(steps=4, learning_rate=1e-3, warmup=1, save_every=2, log_every=1, workers=0)
-_LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
-# The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
-_PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
-
-CONFIGS: dict[str, dict[str, BaseConfig | AdapterConfig]] = {
-    "tabletop": {
-        "base": BaseConfig(),
-        "ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=1000, learning_rate=4e-4, warmup=50), twins=0.6),
-    },
-    # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
-    "debug": {
-        "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
-        "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
-        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
-    },
-    "paligemma2": {
-        "ivg": AdapterConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_PALIGEMMA2,
-                             layers=(14,)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=3000, learning_rate=5e-6, warmup=200), 2, 2, 1e-4, (14,), _PALIGEMMA2),
-    },
-}
+HEADS = "heads.safetensors"
 
 
 def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
@@ -125,7 +68,41 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
     fit(taught, batches, losses, replace(config.decoder, seed=seed), out / "decoder", name="base")
     fit(taught, replace(batches, seed=seed + 4, twins=config.twins), losses, replace(config.refine, seed=seed),
         out / "refine", name="refine")
-    save_base(model, tokenizer, out / "model")
+    return _save_run(taught, tokenizer, out)
+
+
+def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: Path, *, seed: int = 0) -> Path:
+    """Go on with the base of the folder `run`, on other or more data; returns `out/model`. InputError names what `run` lacks."""
+    if not (run / HEADS).is_file():
+        raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end: {HEADS} is missing there")
+    source = read_training(data)
+    old, grammar = read_base(run / "model")
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    model = with_deeper_tower(old.float(), config.layers)
+    use_probed_attention(model)
+    model.model.vision_tower.set_attn_implementation("eager")  # as in `_train_tower`
+    taught = Taught(model, config.emphasis)
+    taught.load_state_dict(load_file(run / HEADS), strict=False)
+    vision = model.config.vision_config
+    side, grid = vision.image_size, vision.image_size // vision.patch_size
+    if not (done := out / "tower.safetensors").is_file():
+        dense = DenseTower(model.model.vision_tower, vision.hidden_size, taught.dense)
+        fit(dense, DenseBatches(source, side, grid, config.vision_batch, seed + 5), dense_losses,
+            replace(config.vision, seed=seed), out / "vision", name="vision")
+        save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, done)
+    tower, head = _parts(done)
+    load_tower(model.model.vision_tower, tower)
+    taught.dense.load_state_dict(head)
+    batches = GroundedBatches(source, grammar, side, grid, config.images, config.prompts, seed + 6, twins=config.twins)
+    fit(taught, batches, grounded_losses(grammar.first_location), replace(config.refine, seed=seed), out / "refine",
+        name="refine")
+    return _save_run(taught, tokenizer, out)
+
+
+def _save_run(taught: Taught, tokenizer, out: Path) -> Path:
+    """`out/model`, and the heads of the auxiliary losses for those who go on with it."""
+    save_base(taught.model, tokenizer, out / "model")
+    save_file({k: v.contiguous() for k, v in taught.state_dict().items() if not k.startswith("model.")}, out / HEADS)
     return out / "model"
 
 
@@ -151,7 +128,12 @@ def _train_tower(config: BaseConfig, source: SceneImages, out: Path, seed: int) 
         whiten_patches_(dense.tower, torch.cat([batches(10 ** 6 + i)["pixel_values"] for i in range(80)]))
         fit(dense, batches, dense_losses, replace(config.vision, seed=seed), out / "vision", name="vision")
         save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, done)
-    weights = load_file(done)
+    return _parts(done)
+
+
+def _parts(file: Path) -> tuple[dict, dict]:
+    """The weights of a saved DenseTower's tower and head."""
+    weights = load_file(file)
     part = lambda name: {k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)}  # noqa: E731
     return part("tower."), part("head.")
 
@@ -236,6 +218,10 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
     fit(dialogue, batches, ambiguity_losses(grammar.first_location, config.detector), replace(config.loop, seed=seed), out,
         groups=groups, name="ambiguity", stop_after=stop_after)
     dialogue.peft.save_pretrained(out / "adapter")
+    if config.settle and stop_after is None:
+        dialogue.model.requires_grad_(False)
+        fit(dialogue, replace(batches, seed=seed + 7), settling_losses(config.detector),
+            replace(config.loop, seed=seed, steps=config.settle, learning_rate=config.detector_rate), out / "settle", name="settle")
     save_detector(dialogue.detector, out / "detector")
     return out
 

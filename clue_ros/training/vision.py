@@ -96,11 +96,11 @@ class DenseHead(nn.Module):
 
 
 class DenseTower(nn.Module):
-    """A SigLIP tower with a dense head."""
+    """A SigLIP tower with a dense head, a new one by default."""
 
-    def __init__(self, tower: nn.Module, width: int):
+    def __init__(self, tower: nn.Module, width: int, head: DenseHead | None = None):
         super().__init__()
-        self.tower, self.head = tower, DenseHead(width)
+        self.tower, self.head = tower, head or DenseHead(width)
 
 
 def dense_losses(model: DenseTower, batch: dict[str, Tensor], step: int) -> Losses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -55,6 +56,23 @@ def new_model(size: Size, tokenizer) -> PaliGemmaForConditionalGeneration:
     model = PaliGemmaForConditionalGeneration(config)
     sincos_positions_(model.model.vision_tower, size)
     return model
+
+
+@torch.no_grad()
+def with_deeper_tower(model: PaliGemmaForConditionalGeneration, layers: int) -> PaliGemmaForConditionalGeneration:
+    """The model with `layers` more blocks at the end of its tower, which at first add nothing: it computes the same."""
+    config = copy.deepcopy(model.config)
+    first = config.vision_config.num_hidden_layers
+    config.vision_config.num_hidden_layers += layers
+    deeper = PaliGemmaForConditionalGeneration(config)
+    missing, unexpected = deeper.load_state_dict(model.state_dict(), strict=False)
+    blocks = next(m for n, m in deeper.model.vision_tower.named_modules() if n.endswith("encoder.layers"))[first:]
+    assert not unexpected and all(".encoder.layers." in name for name in missing)
+    for block in blocks:
+        for last in (block.self_attn.out_proj, block.mlp.fc2):
+            last.weight.zero_()
+            last.bias.zero_()
+    return deeper
 
 
 @torch.no_grad()

@@ -7,7 +7,8 @@ import torch
 
 from clue_ros.data import examples
 from clue_ros.tabletop.scene import to_json
-from clue_ros.training.recipes import _TINY, CONFIGS, assemble, corpus, train_ambiguity, train_base, train_ivg
+from clue_ros.training.configs import _TINY, CONFIGS
+from clue_ros.training.recipes import assemble, corpus, train_ambiguity, train_base, train_ivg
 from clue_ros.types import Frame
 from clue_ros.vlm.build import new_model
 from clue_ros.vlm.vocabulary import train_tokenizer
@@ -77,9 +78,16 @@ def data(tmp_path_factory, two_mugs):
 
 
 @pytest.fixture(scope="session")
-def trained(data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs")
-    base = train_base(CONFIGS["debug"]["base"], [data], out / "base")
+def base_run(data, tmp_path_factory):
+    """The folder of a finished run of the base recipe."""
+    out = tmp_path_factory.mktemp("runs") / "base"
+    train_base(CONFIGS["debug"]["base"], [data], out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(data, base_run, tmp_path_factory):
+    out, base = tmp_path_factory.mktemp("runs"), base_run / "model"
     adapter = train_ivg(CONFIGS["debug"]["ivg"], [data], base, out / "ivg")
     run = train_ambiguity(CONFIGS["debug"]["ambiguity"], [data], base, adapter, out / "ambiguity")
     return assemble(base, run / "adapter", run / "detector", out / "model")

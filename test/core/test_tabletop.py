@@ -1,11 +1,13 @@
 """Words mean what the scene says; questions split; the oracle tells the truth; labels follow the pixels."""
 
+import re
+
 import numpy as np
 import pytest
 from tabletop_scenes import scene_of
 
 from clue_ros.data import examples
-from clue_ros.tabletop import language, questions
+from clue_ros.tabletop import language, meshes, questions
 from clue_ros.tabletop.scene import Scene, from_json, to_json
 from clue_ros.types import Box
 
@@ -144,3 +146,20 @@ def test_rendered_boxes_hold_their_objects_pixels():
     again, same = renderer.draw(poses)
     assert np.array_equal(again, rgb) and same == scene
     renderer.close()
+
+
+def test_invented_words_are_around_the_noun_phrase_and_not_in_it():
+    rng = np.random.default_rng(0)
+    said = [language.command("the red mug", rng, language.Phrasing(("take",), made_up=1.0)) for _ in range(200)]
+    assert all("the red mug" in words for words in said)
+    strange = [words for words in said if words not in ("the red mug", "take the red mug")]
+    assert len(set(strange)) > 150 and all(re.fullmatch("[a-z ]+", words) for words in strange)
+    assert not any(v in language.SEEN.before for v in (w.split(" the red mug")[0] for w in strange))
+
+
+def test_proportions_vary_and_the_foot_stays_on_the_table():
+    vertices, _ = meshes.mug()
+    other = meshes.reshaped(vertices, 1.1, 0.9, 1.2)
+    assert other[:, 2].min() == vertices[:, 2].min() == 0
+    assert other[:, 2].max() == pytest.approx(0.9 * vertices[:, 2].max())
+    assert np.allclose(meshes.reshaped(vertices, 1, 1, 1), vertices)

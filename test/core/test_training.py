@@ -1,18 +1,22 @@
 """Real training, in seconds: the debug recipes run end to end, resume exactly, and leave a model that loads."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import load
 from clue_ros.training.forward import fourier_locations_, smooth_locations
-from clue_ros.training.loop import LoopConfig, fit
-from clue_ros.training.recipes import CONFIGS, train_ivg
+from clue_ros.training.loop import LoopConfig, fit, optimisers_of
+from clue_ros.training.configs import CONFIGS
+from clue_ros.training.recipes import train_ambiguity, train_further, train_ivg
 from clue_ros.training.vision import patch_owner
-from clue_ros.types import Frame
+from clue_ros.types import Frame, InputError
+from clue_ros.vlm.build import with_deeper_tower
 
 DEBUG = CONFIGS["debug"]
 
@@ -81,3 +85,44 @@ def test_frames_of_another_size_are_one_squash_away(trained):
     wide = Frame(np.zeros((30, 400, 3), np.uint8))
     box = clue.vlm.locate(clue.vlm.prefill(clue.vlm.encode(wide), Dialog.start("x").prompt, (1,)), wide.size).box
     assert box.x2 <= 400 and box.y2 <= 30
+
+
+def test_a_deeper_tower_computes_the_same_at_first(tiny):
+    small = tiny()
+    deeper = with_deeper_tower(small, 2)
+    pixels = torch.randn(1, 3, small.config.vision_config.image_size, small.config.vision_config.image_size)
+    one, two = (m.eval().model.vision_tower(pixel_values=pixels).last_hidden_state for m in (small, deeper))
+    assert torch.allclose(one, two, atol=1e-5)
+    assert sum(p.numel() for p in deeper.parameters()) > sum(p.numel() for p in small.parameters())
+
+
+def test_a_base_is_gone_on_with(data, base_run, tmp_path):
+    model = train_further(DEBUG["further"], [data], base_run, tmp_path / "further")
+    layers = [json.loads((m / "config.json").read_text())["vision_config"]["num_hidden_layers"]
+              for m in (base_run / "model", model)]
+    assert layers[1] == layers[0] + 1
+    train_further(DEBUG["further"], [data], tmp_path / "further", tmp_path / "again")  # as often as one likes
+
+
+def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):
+    with pytest.raises(InputError, match="heads.safetensors is missing"):
+        train_further(DEBUG["further"], [data], tmp_path, tmp_path / "out")
+
+
+def test_muon_gets_the_layers_matrices_and_adamw_all_else(tiny):
+    model = tiny()
+    muon, adamw = optimisers_of(model, LoopConfig(2, 1e-3, muon=True))
+    matrices, rest = ([p for g in o.param_groups for p in g["params"]] for o in (muon, adamw))
+    assert all(p.ndim == 2 for p in matrices) and len(matrices) + len(rest) == len(list(model.parameters()))
+    assert any(p is model.get_input_embeddings().weight for p in rest)  # rows of a table are no matrix
+
+
+def test_settling_moves_the_detector_and_nothing_else(data, trained, tmp_path):
+    """The same run with and without: one adapter, two detectors."""
+    runs = [train_ambiguity(dataclasses.replace(DEBUG["ambiguity"], settle=steps), [data], trained / "base",
+                            trained / "adapter", tmp_path / str(steps)) for steps in (0, 3)]
+    weights = lambda part: [load_file(next((run / part).glob("*.safetensors"))) for run in runs]  # noqa: E731
+    plain, settled = weights("adapter")
+    assert all(torch.equal(plain[k], settled[k]) for k in plain)
+    plain, settled = weights("detector")
+    assert any(not torch.equal(plain[k], settled[k]) for k in plain)

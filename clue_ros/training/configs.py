@@ -1,0 +1,89 @@
+"""How long, how fast and on how much each recipe trains: the numbers of `clue-train --config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from clue_ros.training.base import Emphasis
+from clue_ros.training.dialog import DetectorEmphasis
+from clue_ros.training.loop import LoopConfig
+from clue_ros.vlm.build import Size
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """The base recipe. vision: the tower's stage, batches of `vision_batch` images; decoder: batches of images x prompts;
+    refine: the same once more from a new warm-up, `twins` of the images drawn as counterfactual pairs."""
+
+    size: Size = Size()
+    vision: LoopConfig = LoopConfig(steps=5000, learning_rate=1e-3, weight_decay=0.02)
+    vision_batch: int = 24
+    decoder: LoopConfig = LoopConfig(steps=4500, learning_rate=1e-3, weight_decay=0.02, warmup=150)
+    refine: LoopConfig = LoopConfig(steps=3000, learning_rate=7e-4, weight_decay=0.02, warmup=150)
+    images: int = 12
+    prompts: int = 3
+    twins: float = 0.35
+    emphasis: Emphasis = Emphasis()
+
+
+@dataclass(frozen=True)
+class FurtherConfig:
+    """Going on with a base: the tower alone with `layers` new blocks, then the whole as in the base's last stage."""
+
+    layers: int = 2
+    vision: LoopConfig = LoopConfig(steps=4500, learning_rate=7e-4, weight_decay=0.02, muon=True)
+    vision_batch: int = 24
+    refine: LoopConfig = LoopConfig(steps=2300, learning_rate=6e-4, weight_decay=0.02, warmup=100, muon=True)
+    images: int = 12
+    prompts: int = 3
+    twins: float = 0.45
+    emphasis: Emphasis = Emphasis()
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
+    of the decoder's first layers get a LoRA (None: all). settle: steps in which the detector goes on alone, on attention
+    that no longer moves."""
+
+    loop: LoopConfig
+    images: int = 8
+    prompts: int = 4
+    detector_rate: float = 1e-3
+    layers: tuple[int, ...] = (3,)
+    emphasis: Emphasis = Emphasis(text=1.0)
+    detector: DetectorEmphasis = DetectorEmphasis()
+    head_mean: bool = False
+    twins: float = 0.35
+    lora_layers: int | None = None
+    settle: int = 0
+
+
+_TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
+             heads=4, key_value_heads=2, mlp=64)
+_SHORT = LoopConfig(steps=4, learning_rate=1e-3, warmup=1, save_every=2, log_every=1, workers=0)
+_LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
+# The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
+_PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
+
+CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
+    "tabletop": {
+        "base": BaseConfig(),
+        "further": FurtherConfig(),
+        "ivg": AdapterConfig(LoopConfig(steps=350, learning_rate=1e-3, warmup=50)),
+        "ambiguity": AdapterConfig(LoopConfig(steps=800, learning_rate=4e-4, warmup=50), twins=0.6, settle=300),
+    },
+    # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
+    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=350, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
+    "debug": {
+        "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
+        "further": FurtherConfig(1, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),
+        "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
+        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), settle=2),
+    },
+    "paligemma2": {
+        "ivg": AdapterConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_PALIGEMMA2,
+                             layers=(14,)),
+        "ambiguity": AdapterConfig(LoopConfig(steps=3000, learning_rate=5e-6, warmup=200), 2, 2, 1e-4, (14,), _PALIGEMMA2),
+    },
+}

@@ -30,9 +30,9 @@ $(VENV): $(wildcard requirements/*.txt) tools/make_venv.sh tools/patch_wheels.py
 	@tools/make_venv.sh
 	@touch $@
 
-# Linked, not copied: an edit of a Python file needs no build. A new or removed script, launch or config file does.
+# Linked, not copied: an edit of a Python file needs no build. A new or removed script, launch, config or example file does.
 build: $(INSTALL)
-$(INSTALL): $(VENV) CMakeLists.txt package.xml $(wildcard msg/*.msg action/*.action scripts launch config)
+$(INSTALL): $(VENV) CMakeLists.txt package.xml $(wildcard msg/*.msg action/*.action scripts launch config examples)
 	@echo "building the messages (about 30 seconds)"
 	@mkdir -p log
 	@$(ENV) colcon --log-base log build --symlink-install --paths . --cmake-force-configure \

@@ -81,7 +81,7 @@ def check(msg: ImageMessage) -> None:
     """InputError in one sentence when the message's encoding, size, step and data do not fit together."""
     encoding = ENCODINGS.get(msg.encoding)
     if encoding is None:
-        raise InputError(f"image encoding '{msg.encoding}' is not supported: publish one of {', '.join(ENCODINGS)}")
+        raise InputError(f"image encoding '{_shown(msg.encoding)}' is not supported: publish one of {', '.join(ENCODINGS)}")
     if not msg.width or not msg.height:
         raise InputError(f"the image is {msg.width} x {msg.height} pixels: a picture needs at least one pixel each way")
     across, down = encoding.block
@@ -138,6 +138,11 @@ def from_compressed(msg: CompressedMessage) -> np.ndarray:
     except cv2.error:  # a header that promises more pixels than OpenCV is willing to make room for
         bgr = None
     if bgr is None:
-        raise InputError(f"the compressed image (format '{msg.format}', {len(data)} bytes) cannot be decoded: "
+        raise InputError(f"the compressed image (format '{_shown(msg.format)}', {len(data)} bytes) cannot be decoded: "
                          "publish JPEG or PNG, or set image_transport to raw")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _shown(text: str, most: int = 40) -> str:
+    """A driver's word in a sentence: one short line, whatever it holds."""
+    return ascii(text if len(text) <= most else text[:most] + "...")[1:-1]

@@ -1,6 +1,7 @@
 """A model on disk: base/, adapter/, detector/, card.md. Only safetensors and JSON are read; nothing is executed.
 
-Every problem is a ModelError whose sentence names the file and what to do.
+Every problem is a ModelError whose sentence names the file and what to do. Weights that are missing, too many, of another
+shape or no numbers are such problems: the libraries would make up for them with random ones, and say so only in a warning.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ import os
 from pathlib import Path
 
 import torch
-from peft import PeftModel
-from safetensors import SafetensorError
+from peft import PeftConfig, PeftModel
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, PaliGemmaForConditionalGeneration
+from torch import Tensor
+from transformers import AutoTokenizer, PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from clue_ros.detector import calibration
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.pipeline import Clue
-from clue_ros.types import ModelError
+from clue_ros.types import InputError, ModelError
 from clue_ros.vlm.paligemma import Vlm
 
 EMBEDDED = "tabletop"
 REQUIRED = ("base/config.json", "detector/config.json", "detector/model.safetensors")
+ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
 
 
 def embedded(name: str = EMBEDDED) -> Path:
@@ -39,16 +42,17 @@ def embedded(name: str = EMBEDDED) -> Path:
 
 def find(model: str | Path) -> Path:
     """The folder of a model given by path or by the name of an embedded one."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder
-    if str(model) and os.sep not in str(model):
-        try:
+    try:
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            return folder
+        if str(model) and os.sep not in str(model):
             return embedded(str(model))
-        except ModelError:
-            pass
-    raise ModelError(f"there is no model folder {model}: give a folder with base/, adapter/ and detector/, "
-                     f"or the embedded model \"{EMBEDDED}\"")
+    except (ModelError, OSError, RuntimeError):  # a name too long for a file, or the home of nobody
+        pass
+    name = str(model)[:200]
+    raise ModelError(f"there is no model folder {name if name.isprintable() else repr(name)}: give a folder with base/, "
+                     f"adapter/ and detector/, or the embedded model \"{EMBEDDED}\"")
 
 
 def pick_device(device: str) -> torch.device:
@@ -76,9 +80,7 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_download: bool = False) -> Clue:
     """The whole system from a model folder."""
     folder = find(model)
-    for name in REQUIRED:
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder / name} is missing: the model folder is not complete")
+    _require(folder, REQUIRED)
     vlm = load_vlm(folder, device, dtype, allow_download=allow_download)
     calibrated = (folder / "detector" / calibration.FILE).is_file()
     return Clue(vlm, load_detector(folder / "detector", vlm),
@@ -89,39 +91,50 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
              allow_download: bool = False) -> Vlm:
     """base/ with the LoRA of adapter/ merged into it (exact, and faster than keeping it apart)."""
     transformers_logging.disable_progress_bar()  # a node's log is no place for it
+    transformers_logging.set_verbosity_error()  # what it would warn of is refused below, in a sentence
     where = pick_device(device)
-    base = base_of(folder)
+    _check_files(folder / "base")
+    model, tokenizer = _load_base(folder, pick_dtype(dtype, where), allow_download=allow_download)
+    if adapter and (folder / "adapter").is_dir():
+        _require(folder, ADAPTER)
+        _check_files(folder / "adapter")
+        model = _with_adapter(model, folder / "adapter")
     try:
-        model = PaliGemmaForConditionalGeneration.from_pretrained(
-            base, dtype=pick_dtype(dtype, where), local_files_only=not allow_download, use_safetensors=True,
-            trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=not allow_download, trust_remote_code=False)
-        if adapter and (folder / "adapter").is_dir():
-            model = PeftModel.from_pretrained(model, folder / "adapter").merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{folder / 'base'} or {folder / 'adapter'} cannot be read: {_first_line(error)}") from error
-    return Vlm(model.to(where), tokenizer)
+        return Vlm(model.to(where), tokenizer)
+    except InputError as error:
+        raise ModelError(f"{folder / 'base/tokenizer.json'} cannot be used: {error}") from error
 
 
 def base_of(folder: Path) -> str | Path:
     """base/ itself, or the Hugging Face id its config names as `clue_base` (weights too large to ship)."""
-    config = _json(folder / "base" / "config.json")
-    return config.get("clue_base", folder / "base")
+    base = _json(folder / "base" / "config.json").get("clue_base", folder / "base")
+    if not base or not isinstance(base, str | Path):
+        raise ModelError(f"{folder / 'base/config.json'}: clue_base is {base!r}, it must be a Hugging Face id, such as "
+                         "google/paligemma2-3b-mix-448")
+    return base
 
 
 def load_detector(folder: Path, vlm: Vlm) -> Detector:
     """detector/, checked against the model it reads from."""
-    settings = _json(folder / "config.json")
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    values = _json(config)
     try:
-        detector = Detector(DetectorSettings(**settings))
-        detector.load_state_dict(load_file(folder / "model.safetensors"))
-    except (TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:
-        raise ModelError(f"{folder}: config.json and model.safetensors do not make a detector: {_first_line(error)}") from error
+        settings = DetectorSettings(**values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{config} describes no detector: {_reason(error)}") from error
     text = vlm.model.config.get_text_config()
-    wanted = (len(detector.settings.layers) * text.num_attention_heads, vlm.grid)
-    if (detector.settings.channels, detector.settings.grid) != wanted or max(detector.settings.layers) >= text.num_hidden_layers:
-        raise ModelError(f"{folder / 'config.json'} was made for another model: it says channels, grid = "
-                         f"{detector.settings.channels}, {detector.settings.grid}; this base gives {wanted[0]}, {wanted[1]}")
+    wanted = (len(settings.layers) * text.num_attention_heads, vlm.grid)
+    if (settings.channels, settings.grid) != wanted or max(settings.layers) >= text.num_hidden_layers:
+        raise ModelError(f"{config} was made for another model: it says layers, channels, grid = {settings.layers}, "
+                         f"{settings.channels}, {settings.grid}; this base has {text.num_hidden_layers} layers and gives "
+                         f"{wanted[0]} channels and grid {wanted[1]}")
+    _check_weights(weights)
+    detector = Detector(settings)
+    try:
+        detector.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise ModelError(f"{weights} holds other weights than {config} describes: {_reason(error)}") from error
+    _check_finite(detector.state_dict(), weights)
     return detector.to(vlm.device).eval()
 
 
@@ -132,12 +145,97 @@ def save_detector(detector: Detector, folder: Path) -> None:
     save_file({k: v.contiguous() for k, v in detector.state_dict().items()}, folder / "model.safetensors")
 
 
+def _load_base(folder: Path, dtype: torch.dtype, *,
+               allow_download: bool) -> tuple[PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase]:
+    """The model and the tokenizer of base/."""
+    base = base_of(folder)
+    name = folder / "base" if isinstance(base, str) else folder / "base" / "model.safetensors"
+    options = {"local_files_only": not allow_download, "trust_remote_code": False}
+    try:
+        model, info = PaliGemmaForConditionalGeneration.from_pretrained(
+            base, dtype=dtype, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+        raise ModelError(f"{name} or its config.json cannot be read: {_reason(error)}") from error
+    if misfits := {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}:
+        raise ModelError(f"{name} holds the weights of another model than its config.json describes: missing or of "
+                         f"another shape: {_first_of(misfits)}")
+    _check_finite(model.state_dict(), name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, **options)
+    except Exception as error:  # the tokenizers library raises nothing more special
+        raise ModelError(f"{folder / 'base/tokenizer.json'} cannot be used: {_reason(error)}") from error
+    words = model.get_input_embeddings().num_embeddings
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    if tokenizer.vocab_size > words or image != model.config.image_token_id:
+        raise ModelError(f"{folder / 'base/tokenizer.json'} was made for another model: {tokenizer.vocab_size} tokens, "
+                         f"<image> is number {image}; config.json says {words} and {model.config.image_token_id}")
+    return model, tokenizer
+
+
+def _with_adapter(model: PaliGemmaForConditionalGeneration, folder: Path) -> PaliGemmaForConditionalGeneration:
+    """The model with the LoRA in `folder` merged into it."""
+    config, weights = (folder.parent / name for name in ADAPTER)
+    try:
+        adapted = PeftModel(model, PeftConfig.from_pretrained(folder))
+    except Exception as error:  # PEFT checks little: whatever a damaged configuration leads to
+        raise ModelError(f"{config} describes no adapter for this base: {_reason(error)}") from error
+    try:
+        found = adapted.load_adapter(folder, "default")
+    except RuntimeError as error:
+        raise ModelError(f"{weights} was made for another base: {_reason(error)}") from error
+    if misfits := {*found.missing_keys, *found.unexpected_keys}:
+        raise ModelError(f"{weights} was made for another base, or is not what {config} describes: missing or too many: "
+                         f"{_first_of(misfits)}")
+    _check_finite(load_file(weights), weights)
+    return adapted.merge_and_unload()
+
+
+def _require(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder / name} is missing: the model folder is not complete")
+
+
+def _check_files(folder: Path) -> None:
+    """Every JSON and safetensors file there can be opened; the libraries do not say which one could not."""
+    for path in sorted(folder.glob("*.json")):
+        _json(path)
+    for path in sorted(folder.glob("*.safetensors")):
+        _check_weights(path)
+
+
+def _check_weights(path: Path) -> None:
+    """A whole safetensors file, by its header: nothing is unpickled, and a file cut short is noticed."""
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is no whole safetensors file: copy it again ({_reason(error)})") from error
+
+
+def _check_finite(weights: dict[str, Tensor], path: Path) -> None:
+    for name, values in weights.items():
+        if values.is_floating_point() and not torch.isfinite(values).all():
+            raise ModelError(f"{path} is damaged, or dtype {values.dtype} too narrow for it: {name} holds values that "
+                             "are no numbers")
+
+
 def _json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path} cannot be read: {_first_line(error)}") from error
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read: {_reason(error)}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} cannot be read: it holds a {type(value).__name__}, not a JSON object")
+    return value
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _first_of(names: set[str]) -> str:
+    return min(names) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error's text; torch's list of weights that do not fit has its first one on the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = lines[1] if len(lines) > 1 and lines[0].startswith("Error(s) in loading") else lines[0]
+    return line if len(line) <= 200 else line[:200] + " ..."

@@ -5,8 +5,8 @@
                                                     v
                         Gemma 2 decoder, prefix (bidirectional), one prefill for everything below
                          |  layer L: text-to-image attention, one map per head
-                         v
-                        CNN --> P(ambiguous), heatmap, candidate boxes
+                         v          v  log odds that its own first token is <clarify>
+                        CNN ------> P(ambiguous), heatmap, candidate boxes
                          |
                  ask <---+---> locate
          <clarify> + question      <loc> x 4 + label          decoded from the same key/value cache
@@ -73,8 +73,8 @@ class Clue:
         self.vlm.locate(prefill, frame.size)
 
     def notice(self, prefill: Prefill, frame: Frame) -> Ambiguity:
-        """What the detector makes of the prefill's attention maps."""
-        return self.detector.judge(prefill.maps, frame.size, self.threshold)
+        """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask."""
+        return self.detector.judge(prefill.maps, frame.size, self.vlm.log_odds_to_ask(prefill), self.threshold)
 
     def ground(self, frame: Frame, instruction: str) -> Decision:
         """`look` for a single instruction without a dialog."""

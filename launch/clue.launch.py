@@ -2,10 +2,14 @@
 
     ros2 launch clue_ros clue.launch.py image:=/camera/color/image_raw
     ros2 launch clue_ros clue.launch.py image:=/camera/color/image_raw model:=/models/mine device:=cuda rviz:=true
+    ros2 launch clue_ros clue.launch.py image:=/camera/color/image_raw camera_info:=/camera/color/camera_info \\
+        depth:=/camera/aligned_depth_to_color/image_raw
+    ros2 launch clue_ros clue.launch.py cameras:=front=/front_camera/image_raw,wrist=/wrist_camera/image_raw
     ros2 launch clue_ros clue.launch.py namespace:=robot1 params_file:=my.yaml log_level:=debug
     ros2 launch clue_ros clue.launch.py autostart:=false     then: ros2 lifecycle set /clue_node configure, activate
 
-model, device and autostart, when they are given, win over the parameters file. Topics: `ros2 node info /clue_node`.
+model, device, threads, image_transport, depth, cameras and autostart, when they are given, win over the parameters file. Topics:
+`ros2 node info /clue_node`.
 """
 
 from launch import LaunchDescription
@@ -23,12 +27,21 @@ def share(*parts):
 
 ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="image", description="the camera's image topic"),
+    DeclareLaunchArgument("image_transport", default_value="", choices=["", "raw", "compressed"],
+                          description="compressed: listen to <image>/compressed; empty: what the parameters file says"),
+    DeclareLaunchArgument("depth", default_value="", description="the topic of depth registered to the image, for `target`; "
+                                                                 "empty: what the parameters file says"),
+    DeclareLaunchArgument("camera_info", default_value="camera_info", description="the image's calibration, for `target`"),
+    DeclareLaunchArgument("cameras", default_value="", description="several cameras by name, with their image topics: "
+                          "front=/front/image_raw,wrist=...; a name alone: its topic is <name>/image"),
     DeclareLaunchArgument("namespace", default_value="", description="of the node and its topics"),
     DeclareLaunchArgument("params_file", default_value=share("config", "clue.yaml"), description="parameters file"),
     DeclareLaunchArgument("model", default_value="", description="model folder; empty: what the parameters file says"),
     DeclareLaunchArgument("device", default_value="", description="auto, cpu, cuda ...; empty: what the file says"),
+    DeclareLaunchArgument("threads", default_value="", description="CPU threads of the node; empty: what the file says"),
     DeclareLaunchArgument("autostart", default_value="", choices=["", "true", "false"],
                           description="whether the node brings itself up; empty: what the file says"),
+    DeclareLaunchArgument("enclave", default_value="", description="of SROS2, such as /clue_ros/clue_node; empty: none"),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"],
                           description="also show the camera and the heatmap in RViz"),
     DeclareLaunchArgument("log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"]),
@@ -37,16 +50,23 @@ ARGUMENTS = [
 
 def nodes(context):
     """The node, and RViz for `rviz:=true`."""
-    given = {name: value for name in ("model", "device") if (value := LaunchConfiguration(name).perform(context))}
-    if autostart := LaunchConfiguration("autostart").perform(context):
-        given["autostart"] = autostart == "true"
-    remapped = [("image", LaunchConfiguration("image"))]
+    value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    given = {name: value[name] for name in ("model", "device", "image_transport") if value[name]}
+    given |= {"autostart": value["autostart"] == "true"} if value["autostart"] else {}
+    given |= {"depth": True} if value["depth"] else {}
+    remapped = [(name, value[name]) for name in ("image", "depth", "camera_info") if value[name]]
+    given |= {"threads": int(value["threads"])} if value["threads"] else {}
+    if value["cameras"]:
+        named = [camera.partition("=") for camera in value["cameras"].split(",")]
+        given["cameras"] = [name for name, _, _ in named]
+        remapped += [(f"{name}/image", topic) for name, _, topic in named if topic]
+    enclave = ["--enclave", value["enclave"]] if value["enclave"] else []
     namespace = LaunchConfiguration("namespace")
     return [
         Node(package="clue_ros", executable="clue_node", name="clue_node", namespace=namespace, output="screen",
              parameters=[LaunchConfiguration("params_file"), given],
              remappings=remapped,
-             arguments=["--ros-args", "--log-level", ["clue_node:=", LaunchConfiguration("log_level")]]),
+             arguments=["--ros-args", "--log-level", f"clue_node:={value['log_level']}", *enclave]),
         Node(package="rviz2", executable="rviz2", name="clue_rviz", namespace=namespace, output="log",
              remappings=remapped, arguments=["-d", share("config", "clue.rviz")],
              condition=IfCondition(LaunchConfiguration("rviz"))),

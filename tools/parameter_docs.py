@@ -1,5 +1,6 @@
 """Writes docs/parameters.md from the table of parameters: tools/ros_env.sh python tools/parameter_docs.py"""
 
+import json
 from pathlib import Path
 
 from clue_ros.ros.parameters import KINDS, TABLE, Row
@@ -21,7 +22,7 @@ def line(row: Row) -> str:
     if row.low is not None:
         allowed = f"{row.low:g} – {row.high:g}"
     changes = "at start-up only" if row.read_only else "while unconfigured" if row.unconfigured else "at any time"
-    default = str(row.default).lower() if isinstance(row.default, bool) else row.default
+    default = row.default if isinstance(row.default, str) else json.dumps(row.default)  # true, 0.5, [""]: as in YAML
     meaning = row.description.replace("|", "\\|")
     return f"| `{row.name}` | {KINDS[type(row.default)]} | `{default}` | {allowed} | {changes} | {meaning} |\n"
 

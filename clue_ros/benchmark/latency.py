@@ -52,11 +52,12 @@ class Plain:
         ids = torch.tensor([encoded.ids])
         inputs = {"pixel_values": torch.from_numpy(to_pixel_values(frame.rgb, vlm.side))[None], "do_sample": False}
         first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8,
-                                   output_attentions=True, return_dict_in_generate=True, **inputs)
+                                   output_attentions=True, output_logits=True, return_dict_in_generate=True, **inputs)
         rows = np.flatnonzero(encoded.words)
         layers = self.detector.settings.layers
         maps = torch.cat([text_to_image(first.attentions[0][layer][0][:, rows], grammar.image_tokens) for layer in layers])
-        verdict = self.detector.judge(maps.numpy().reshape(-1, vlm.grid, vlm.grid), frame.size)
+        asks = float(first.logits[0][0].softmax(-1)[grammar.clarify].logit(eps=1e-6))
+        verdict = self.detector.judge(maps.numpy().reshape(-1, vlm.grid, vlm.grid), frame.size, asks)
         if not verdict.is_ambiguous:
             return vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
         asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)

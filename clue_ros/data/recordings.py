@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,15 @@ from clue_ros.data.records import Picture, Reading, Record, decode
 from clue_ros.types import InputError, Prompt
 
 RAW, COMPRESSED, TEXT = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "std_msgs/msg/String"
-Topics = list[tuple[str, tuple[str, ...]]]  # names, and the message types that each may hold
+Topics = Sequence[tuple[str, tuple[str, ...]]]  # names, and the message types that each may hold
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Utterance:
+    """What a person said. image: the newest image message before it, as it was recorded."""
+
+    text: str
+    image: object
 
 
 def read_recording(path: str | Path, image: str = "/image", instruction: str = "/instruction") -> Reading:
@@ -30,6 +38,28 @@ def read_recording(path: str | Path, image: str = "/image", instruction: str = "
     is looked at, also for one that cannot be converted.
     """
     return Reading(f"recording {path}", partial(_records, Path(path), image, instruction))
+
+
+def read_dialogs(path: str | Path, image: str = "/image", instruction: str = "/instruction",
+                 answer: str = "/answer") -> list[list[Utterance]]:
+    """What was said in a recording: lists of an instruction and the answers that came before the next one.
+
+    The answer topic may be missing. InputError when another one is, holds another type, or when there is no instruction
+    after the first image; what was said before that image is left out.
+    """
+    dialogs: list[list[Utterance]] = []
+    newest = None
+    wanted = [(image, (RAW, COMPRESSED)), (instruction, (TEXT,))]
+    for topic, _, message in _messages(Path(path), wanted, [(answer, (TEXT,))]):
+        if topic == image:
+            newest = message
+        elif newest is not None and topic == instruction:
+            dialogs.append([Utterance(message.data, newest)])
+        elif dialogs:
+            dialogs[-1].append(Utterance(message.data, newest))
+    if not dialogs:
+        raise InputError(f"{path} holds no instruction on {instruction} after the first image on {image}")
+    return dialogs
 
 
 def _records(path: Path, image: str, instruction: str, skipped: Counter[str]) -> Iterator[Record]:
@@ -46,8 +76,8 @@ def _records(path: Path, image: str, instruction: str, skipped: Counter[str]) ->
             skipped["instruction that is empty or too long"] += 1
 
 
-def _messages(path: Path, wanted: Topics) -> Iterator[tuple[str, int, object]]:
-    """(topic, time of recording in ns, message) of the wanted topics, in the order of time."""
+def _messages(path: Path, wanted: Topics, optional: Topics = ()) -> Iterator[tuple[str, int, object]]:
+    """(topic, time of recording in ns, message) of these topics, in the order of time; the optional ones may be missing."""
     try:
         import rosbags.image  # noqa: F401  the pictures will need it
         from rosbags.highlevel import AnyReader, AnyReaderError
@@ -59,19 +89,19 @@ def _messages(path: Path, wanted: Topics) -> Iterator[tuple[str, int, object]]:
     try:
         # Recordings of older ROS 2 releases do not carry the definitions of their messages.
         with AnyReader([path], default_typestore=get_typestore(Stores.LATEST)) as reader:
-            _check(path, reader.connections, wanted)
-            topics = [c for c in reader.connections if c.topic in dict(wanted)]
+            _check(path, reader.connections, wanted, optional)
+            topics = [c for c in reader.connections if c.topic in dict([*wanted, *optional])]
             for connection, stamp, data in reader.messages(topics):
                 yield connection.topic, stamp, reader.deserialize(data, connection.msgtype)
     except (AnyReaderError, OSError) as error:
         raise InputError(f"{path} is no readable recording: {error}") from error
 
 
-def _check(path: Path, connections: list, wanted: Topics) -> None:
-    """InputError when a wanted topic is missing or has another type."""
-    for topic, kinds in wanted:
+def _check(path: Path, connections: list, wanted: Topics, optional: Topics) -> None:
+    """InputError when a wanted topic is missing, or one has another type."""
+    for topic, kinds in [*wanted, *optional]:
         held = {c.msgtype for c in connections if c.topic == topic}
-        if not held:
+        if not held and (topic, kinds) in wanted:
             listed = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in connections)) or "no topics"
             raise InputError(f"{path} has no topic {topic}; it holds {listed}")
         if not held <= set(kinds):

@@ -20,28 +20,36 @@ RISK = 0.05
 FILE = "calibration.json"
 
 
-def platt(settings: DetectorSettings, probability: np.ndarray, truth: np.ndarray) -> DetectorSettings:
-    """Settings whose P is calibrated (Platt 1999).
+def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray) -> DetectorSettings:
+    """Settings whose P is calibrated: Platt's scaling (1999) of two scores, the CNN's and the decoder's own.
 
-    probability float[n]: P of a detector with these `settings`; truth bool[n]: whether the prompt was ambiguous.
+    score float[n]: the CNN's logits (`cnn_logit`); first_token float[n]: log odds that the decoder would ask; truth
+    bool[n]: whether the prompt was ambiguous. A decoder that contradicts the CNN is left out.
     """
-    scale, shift = fit_platt((logit(probability) - settings.shift) / settings.scale, truth)
+    (scale, weight), shift = fit_platt(np.stack([score, first_token], 1), truth)
+    if weight <= 0:
+        (scale,), shift = fit_platt(score[:, None], truth)
+        weight = 0.0
     if scale <= 0:
         raise ValueError("the detector's logit does not grow with ambiguity: train it before calibrating")
-    return replace(settings, scale=scale, shift=shift)
+    return replace(settings, scale=scale, first_token=weight, shift=shift)
 
 
-def fit_platt(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """(scale, shift) with which sigmoid(scale x score + shift) is the likeliest P of the truth. float[n], bool[n]."""
+def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float]:
+    """(weights, shift) with which sigmoid(scores @ weights + shift) is the likeliest P of the truth. float[n, k], bool[n]."""
     from sklearn.linear_model import LogisticRegression  # of the training extra; the node needs `Calibration` only
-    fitted = LogisticRegression(C=1e6).fit(score[:, None], truth)
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    fitted = LogisticRegression(C=1e6).fit(scores, truth)
+    return fitted.coef_[0].tolist(), float(fitted.intercept_[0])
 
 
-def recalibrated(probability: np.ndarray, before: DetectorSettings, after: DetectorSettings) -> np.ndarray:
-    """P of a detector with settings `after`, from its P with settings `before`."""
-    raw = (logit(probability) - before.shift) / before.scale
-    return 1 / (1 + np.exp(-(after.scale * raw + after.shift)))
+def cnn_logit(settings: DetectorSettings, probability: np.ndarray, first_token: np.ndarray) -> np.ndarray:
+    """float64[n]: what the CNN alone said, from P of a detector with these settings."""
+    return (logit(probability) - settings.shift - settings.first_token * first_token) / settings.scale
+
+
+def probability_of(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray) -> np.ndarray:
+    """float64[n]: inverse of `cnn_logit`."""
+    return 1 / (1 + np.exp(-(settings.scale * score + settings.first_token * first_token + settings.shift)))
 
 
 def logit(probability: np.ndarray, least: float = 1e-6) -> np.ndarray:
@@ -94,7 +102,7 @@ class Calibration:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             made = cls(str(record["data"]), tuple(map(float, record["probability"])), tuple(map(bool, record["wrong"])))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(f"{path} cannot be read: `clue-train calibrate` makes it ({type(error).__name__})") from error
         if len(made.probability) != len(made.wrong) or not all(0 <= p <= 1 for p in made.probability):
             raise ModelError(f"{path} is no calibration: it needs as many P, 0 to 1, as verdicts")

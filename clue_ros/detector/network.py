@@ -7,21 +7,25 @@ are read from the cells as in FCOS (arXiv 1904.01355).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clue_ros.types import Ambiguity, Box, Candidate
+from clue_ros.types import Ambiguity, Box, Candidate, ModelError
+
+MOST = 4096  # of anything that is counted in a detector: a damaged file must not take the memory
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
     """Everything a detector file says beside its weights.
 
-    layers: probed decoder layers, 0-based. channels: layers x heads. grid: image tokens a side. scale, shift: Platt
-    calibration, P = sigmoid(scale x logit + shift). threshold: of the calibrated P. risk: what the threshold was set by.
+    layers: probed decoder layers, 0-based. channels: layers x heads. grid: image tokens a side. scale, first_token, shift:
+    calibration, P = sigmoid(scale x logit + first_token x log odds of the decoder's own first token + shift); with
+    first_token 0 it is Platt's. threshold: of the calibrated P.
     """
 
     layers: tuple[int, ...]
@@ -30,13 +34,23 @@ class DetectorSettings:
     width: int = 32
     head_mean: bool = False
     scale: float = 1.0
+    first_token: float = 0.0
     shift: float = 0.0
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.layers or self.channels < 1 or self.grid < 1:
-            raise ValueError("a detector needs at least one layer, one channel and one cell")
+        if not self.layers or any(type(layer) is not int or layer < 0 for layer in self.layers):
+            raise ValueError(f"layers must be whole numbers from 0, at least one, got {list(self.layers)}")
+        for name in ("channels", "grid", "width"):
+            if type(value := getattr(self, name)) is not int or not 1 <= value <= MOST:
+                raise ValueError(f"{name} must be a whole number from 1 to {MOST}, got {value!r}")
+        for name in ("scale", "first_token", "shift", "threshold"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+        if type(self.head_mean) is not bool:
+            raise ValueError(f"head_mean must be true or false, got {self.head_mean!r}")
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold must lie in 0..1, got {self.threshold}")
 
@@ -75,15 +89,23 @@ class Detector(nn.Module):
         return Reading(self.verdict(pooled)[:, 0], dense[:, 0], nn.functional.softplus(dense[:, 1:] - 2))
 
     @torch.inference_mode()
-    def judge(self, maps: np.ndarray, size: tuple[int, int], threshold: float | None = None) -> Ambiguity:
-        """The verdict on float32[C, G, G] maps of an image of (width, height) pixels."""
+    def judge(self, maps: np.ndarray, size: tuple[int, int], first_token: float = 0.0,
+              threshold: float | None = None) -> Ambiguity:
+        """The verdict on float32[C, G, G] maps of an image of (width, height) pixels. ModelError when it is no number: as
+        such it would be below every threshold, and the robot would act.
+
+        first_token: log odds that the decoder would ask, of the same prefill (`Vlm.log_odds_to_ask`).
+        """
         s = self.settings
         if maps.shape != (s.channels, s.grid, s.grid):
             raise ValueError(f"the detector expects maps float32[{s.channels}, {s.grid}, {s.grid}], received "
                              f"{list(maps.shape)}: it was trained for another model")
         reading = self(torch.from_numpy(maps)[None].to(self.dense.weight.device))
         heat = reading.cells[0].sigmoid().cpu().numpy()
-        probability = float(torch.sigmoid(s.scale * reading.ambiguous[0] + s.shift))
+        probability = float(torch.sigmoid(s.scale * reading.ambiguous[0] + s.first_token * first_token + s.shift))
+        if not (math.isfinite(probability) and np.isfinite(heat).all()):
+            raise ModelError("the detector's verdict is no number: use another dtype than the present one, or copy the "
+                             "model again")
         candidates = boxes_from_cells(heat, reading.sides[0].cpu().numpy(), size)
         return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates)
 

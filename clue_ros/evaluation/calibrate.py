@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import RISK, Calibration, platt, recalibrated
+from clue_ros.detector.calibration import RISK, Calibration, calibrated, cnn_logit, logit, probability_of
 from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.model_folder import load, save_detector
 
@@ -15,9 +15,10 @@ def calibrate(model: Path, data: Path, seed: int = 0, risk: float = RISK) -> str
     """Set scale, shift and threshold of `model`/detector from the pairs of `data`; a sentence that says what they are."""
     clue = load(model)
     looks = look_at_pairs(clue, SceneImages(data), seed, questions=False)
-    before = clue.detector.settings
-    after = platt(before, looks.probability, looks.ambiguous)
-    probability = recalibrated(looks.probability, before, after)
+    first_token = logit(looks.asks)
+    score = cnn_logit(clue.detector.settings, looks.probability, first_token)
+    after = calibrated(clue.detector.settings, score, first_token, looks.ambiguous)
+    probability = probability_of(after, score, first_token)
     calibration = Calibration(f"{len(probability)} prompts of {data.name}, seed {seed}", tuple(map(float, probability)),
                               tuple(map(bool, looks.iou < 0.5)))
     threshold = calibration.threshold(risk)
@@ -25,5 +26,6 @@ def calibrate(model: Path, data: Path, seed: int = 0, risk: float = RISK) -> str
     folder = Path(model) / "detector"
     save_detector(clue.detector, folder)
     calibration.save(folder)
-    return (f"calibrated on {len(probability)} prompts: P = sigmoid({after.scale:.3f} x logit {after.shift:+.3f}); "
+    return (f"calibrated on {len(probability)} prompts: P = sigmoid({after.scale:.3f} x the CNN's logit "
+            f"{after.first_token:+.3f} x the first token's log odds {after.shift:+.3f}); "
             f"at risk {risk:g} it asks when P >= {threshold:.2f}, that is {(probability >= threshold).mean():.2f} of the time")

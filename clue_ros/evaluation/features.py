@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from clue_ros.data import it2p
 from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.calibration import cnn_logit
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
 from clue_ros.types import Frame, Prompt
@@ -35,8 +36,8 @@ class Features:
     """Arrays of n prompts.
 
     ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], each map summing to 1.
-    hidden float32[n, d]: last hidden state of the newline. probability float32[n]: the model's own detector. clarify
-    float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the first location token, nats and
+    hidden float32[n, d]: last hidden state of the newline. probability float32[n]: the model's own verdict; cnn float32[n]:
+    its CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the first location token, nats and
     difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]: boxes that `detect LABEL`
     gives, -1 where there is no label.
     """
@@ -46,6 +47,7 @@ class Features:
     maps: np.ndarray
     hidden: np.ndarray
     probability: np.ndarray
+    cnn: np.ndarray
     clarify: np.ndarray
     entropy: np.ndarray
     margin: np.ndarray
@@ -90,14 +92,15 @@ def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
     image = vlm.encode(asked.frame)
     prefill = vlm.prefill(image, Prompt(asked.instruction), layers)
     maps = prefill.maps.reshape(len(layers), -1, vlm.grid, vlm.grid)
-    own = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid)
-    probability = clue.detector.judge(own, asked.frame.size).probability
+    own, first_token = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid), vlm.log_odds_to_ask(prefill)
+    probability = clue.detector.judge(own, asked.frame.size, first_token).probability
+    cnn = float(cnn_logit(clue.detector.settings, probability, first_token))
     likely = prefill.logits.softmax(-1).cpu()
     first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
     count = -1
     if instances and asked.label:
         count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), asked.frame.size))
-    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), probability,
+    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), probability, cnn,
             float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count)
 
 

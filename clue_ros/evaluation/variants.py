@@ -29,7 +29,8 @@ LEAST = 1e-7  # probabilities nearer to 0 or 1 are scored alike
 
 @dataclass(frozen=True)
 class Variant:
-    """fit: from training features to a function that scores others, higher is more ambiguous. model: whose features,
+    """fit: from training features to a function that scores others, float[n] or several scores float[n, k]; higher is more
+    ambiguous. model: whose features,
     "adapted" or "base". labelled: it needs the noun phrase, which photographs' commands do not come with."""
 
     name: str
@@ -43,28 +44,38 @@ class Fitted:
     """A variant made comparable: its score as a probability, and the threshold with the best F1, both from held-out data."""
 
     scorer: Scorer
-    scale: float
+    weights: list[float]
     shift: float
     threshold: float
 
     def probability(self, features: Features) -> np.ndarray:
         """float64[n]"""
-        return 1 / (1 + np.exp(-(self.scale * self.scorer(features) + self.shift)))
+        return 1 / (1 + np.exp(-(_columns(self.scorer(features)) @ self.weights + self.shift)))
+
+
+def _columns(score: np.ndarray) -> np.ndarray:
+    """A score float[n] as float[n, 1]; several float[n, k] as they are."""
+    return score.reshape(len(score), -1)
 
 
 def fit(variant: Variant, train: Features, held_out: Features) -> Fitted:
     """Fit on `train`; Platt scaling and threshold on `held_out`."""
     scorer = variant.fit(train)
-    made = Fitted(scorer, *fit_platt(scorer(held_out), held_out.ambiguous), 0.5)
+    made = Fitted(scorer, *fit_platt(_columns(scorer(held_out)), held_out.ambiguous), 0.5)
     return replace(made, threshold=best_f1_threshold(held_out.ambiguous, made.probability(held_out)))
 
 
 # -- the rows ----------------------------------------------------------------------------------------------------------
 
 
-def own_detector(_: Features) -> Scorer:
-    """The model's own CNN, trained together with its LoRA."""
-    return lambda f: logit(f.probability, LEAST)
+def own_verdict(_: Features) -> Scorer:
+    """The model's own CNN and its decoder's first token, both float[n, 2]."""
+    return lambda f: np.stack([f.cnn, logit(f.clarify)], 1)
+
+
+def own_cnn(_: Features) -> Scorer:
+    """The model's own CNN alone, trained together with its LoRA."""
+    return lambda f: f.cnn.astype(np.float64)
 
 
 def first_token(_: Features) -> Scorer:
@@ -148,7 +159,8 @@ def rows(middle: int, layers: int) -> list[Variant]:
     """All of them, for a decoder of `layers` layers whose detector reads layer `middle` (0-based)."""
     sweep = [Variant(f"CNN on heads of layer {k}, LoRA frozen", cnn((k,))) for k in range(layers)]
     return [
-        Variant("Half-Last Detect (CNN on heads, with its LoRA): ours", own_detector),
+        Variant("CNN on heads and first token, with their LoRA: ours", own_verdict),
+        Variant("Half-Last Detect (CNN on heads alone, with its LoRA)", own_cnn),
         Variant("Full-Last Disambig. (AR): first token", first_token),
         Variant("base without adapter (AR): first token", first_token, "base"),
         Variant(f"CNN on the head mean of layer {middle}, LoRA frozen (the paper's map)", cnn((middle,), head_mean=True)),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.node import Node
 from rclpy.task import Future
 
 from clue_ros.action import Ground
 from clue_ros.ros.outputs import grounded_message, verdict_message
+from clue_ros.ros.place import Place
 from clue_ros.ros.session import Asked, Event, Finished, Note, Outcome
-from clue_ros.ros.worker import Worker
+from clue_ros.ros.worker import Desk
 
 
 class GroundAction:
@@ -19,11 +19,11 @@ class GroundAction:
     For a node that is spun by a single-threaded executor: a goal is cancelled in the session before rclpy notes it.
     """
 
-    def __init__(self, node: Node, worker: Worker):
-        self._node, self._worker = node, worker
+    def __init__(self, place: Place, desk: Desk):
+        self._node, self._desk = place.node, desk
         self._running: dict[str, tuple[ServerGoalHandle, Future]] = {}
-        self._server = ActionServer(node, Ground, "ground", self._finish, handle_accepted_callback=self._begin,
-                                    cancel_callback=self._cancel)
+        self._server = ActionServer(place.node, Ground, place.topic("ground"), self._finish,
+                                    handle_accepted_callback=self._begin, cancel_callback=self._cancel)
 
     def tell(self, event: Event) -> None:
         """An event of the session; those of other requests are passed over. Safe to call on any thread."""
@@ -43,11 +43,10 @@ class GroundAction:
     def _begin(self, goal: ServerGoalHandle) -> None:
         self._running[_identity(goal)] = (goal, Future())
         goal.execute()
-        self._worker.handle(
-            lambda now: self._worker.session.instruct(goal.request.instruction, now, _identity(goal)))
+        self._desk.handle(lambda now: self._desk.session.instruct(goal.request.instruction, now, _identity(goal)))
 
     def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        ended = self._worker.handle(lambda _: self._worker.session.cancel(_identity(goal)))
+        ended = self._desk.handle(lambda _: self._desk.session.cancel(_identity(goal)))
         return CancelResponse.ACCEPT if ended else CancelResponse.REJECT  # it had ended by itself
 
     async def _finish(self, goal: ServerGoalHandle) -> Ground.Result:

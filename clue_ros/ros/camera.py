@@ -29,6 +29,8 @@ RELIABLE_NEWEST = QoSProfile(depth=1)  # fits reliable and best-effort listeners
 class Camera(Node):
     """Publishes the picture it was last shown on `image`, `rate` times a second, stamped with the present time.
 
+    published: pictures so far.
+
     Parameters: source (see `pictures.open_source`), rate in pictures a second, hold in seconds before the next
     picture (0: the first one for ever), seed of the live tables. With `manual`, `source` is not opened: use `show`.
     """
@@ -43,6 +45,7 @@ class Camera(Node):
             raise InputError(f"rate is {rate} and hold {hold}: give a rate above 0 and a hold of 0 or more")
         self._publisher = self.create_publisher(Image, "image", RELIABLE_NEWEST)
         self._message: Image | None = None
+        self.published = 0
         self.create_timer(1 / rate, self._publish)
         if not manual:
             self._next = open_source(source, seed)
@@ -50,9 +53,12 @@ class Camera(Node):
             if hold:
                 self.create_timer(hold, self._advance)
 
-    def show(self, rgb: np.ndarray | None) -> None:
-        """Point the camera at other pixels, uint8[H, W, 3] RGB, at once; None covers the lens: nothing is published."""
-        self._message = None if rgb is None else image_from_rgb(rgb, Header(frame_id=FRAME_ID))
+    def show(self, rgb: np.ndarray | None, encoding: str = "rgb8") -> None:
+        """Point the camera at other pixels, uint8[H, W, 3] RGB, at once; None covers the lens: nothing is published.
+
+        encoding: of the messages from now on, one of `conversions.FROM_RGB`.
+        """
+        self._message = None if rgb is None else image_from_rgb(rgb, Header(frame_id=FRAME_ID), encoding)
         self._publish()
 
     def _advance(self) -> None:
@@ -60,11 +66,16 @@ class Camera(Node):
         self.get_logger().info(f"showing {picture.name}, {picture.rgb.shape[1]} x {picture.rgb.shape[0]} pixels")
         self.show(picture.rgb)
 
+    def send(self, message: Image) -> None:
+        """Publish a message once, stamped with the present time."""
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._publisher.publish(message)
+        self.published += 1
+
     def _publish(self) -> None:
         message = self._message
         if message is not None:
-            message.header.stamp = self.get_clock().now().to_msg()
-            self._publisher.publish(message)
+            self.send(message)
 
 
 def main(args: list[str] | None = None) -> None:

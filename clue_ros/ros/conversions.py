@@ -5,8 +5,10 @@ Pixels are those of the source image, as everywhere: x right, y down, (0, 0) the
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
@@ -21,6 +23,8 @@ try:
 except ImportError:  # it is not among the ROS wheels
     CvBridge = None
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
+FROM_RGB = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGB2RGBA, "bgra8": cv2.COLOR_RGB2BGRA,
+            "mono8": cv2.COLOR_RGB2GRAY}
 
 
 def frame_from_image(msg: Image | CompressedImage) -> Frame:
@@ -42,11 +46,13 @@ def nanoseconds(stamp: Time) -> int:
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
-def image_from_rgb(rgb: np.ndarray, header: Header) -> Image:
-    """An rgb8 message of uint8[H, W, 3] RGB under the given header."""
-    height, width = rgb.shape[:2]
-    return Image(header=header, height=height, width=width, encoding="rgb8", step=width * 3,
-                 data=np.ascontiguousarray(rgb, np.uint8).tobytes())
+def image_from_rgb(rgb: np.ndarray, header: Header, encoding: str = "rgb8") -> Image:
+    """A message of uint8[H, W, 3] RGB under the given header, in one of the encodings `FROM_RGB`."""
+    code = FROM_RGB[encoding]
+    pixels = np.ascontiguousarray(rgb, np.uint8) if code is None else cv2.cvtColor(rgb, code)
+    height, width = pixels.shape[:2]
+    return Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height,
+                 data=array("B", pixels.tobytes()))  # anything else some releases check byte by byte
 
 
 def box_message(box: Box, score: float) -> CandidateBox:

@@ -12,14 +12,9 @@ only when every instruction went as it should: an ambiguous one to a question an
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -34,6 +29,7 @@ from clue_ros.ros.camera import Camera
 from clue_ros.ros.conversions import box_from_message, frame_from_image
 from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.pictures import LIVE, demo_folder, read_picture, rendered
+from clue_ros.ros.process import keep_apart, running_node
 from clue_ros.ros.qos import LATCHED_LISTENER
 from clue_ros.ros.script import BOX, QUESTION, Step, live_script, read_script
 from clue_ros.ros.spinning import spinning
@@ -48,19 +44,6 @@ REPEATS = 10  # how often an instruction is said when the robot looks at an olde
 
 class DemoError(RuntimeError):
     """The demo could not be carried through; the message says why."""
-
-
-def free_domain() -> int:
-    """A DDS domain that nobody on this machine seems to use (its first discovery port is free)."""
-    start = os.getpid()
-    for domain in ((start + k) % 90 + 10 for k in range(90)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", 7410 + 250 * domain))
-            except OSError:
-                continue
-            return domain
-    return 0
 
 
 class Spectator(Person):
@@ -187,24 +170,6 @@ def _line(speaker: str, text: str, milliseconds: float | None = None) -> None:
     print(f"   {speaker:<9} {text:<66} {time_taken}".rstrip(), flush=True)
 
 
-@contextmanager
-def running_node(model: str, device: str, log: Path) -> Iterator[subprocess.Popen]:
-    """clue_node as a process of its own, its output in the file `log`."""
-    command = [sys.executable, "-m", "clue_ros.ros.node", "--ros-args", "-r", f"__ns:={NAMESPACE}",
-               "-p", f"model:={model}", "-p", f"device:={device}"]
-    with log.open("w", encoding="utf-8") as file:
-        node = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            yield node
-        finally:
-            node.send_signal(signal.SIGINT)
-            try:
-                node.wait(5.0)
-            except subprocess.TimeoutExpired:
-                node.kill()
-                node.wait()
-
-
 def steps_of(options: argparse.Namespace) -> list[Step]:
     """What the command line asks for."""
     if options.say:
@@ -222,14 +187,13 @@ def play(options: argparse.Namespace) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("step*.png"):
         old.unlink()
-    os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    with running_node(options.model, options.device, out / "node.log") as node:
+    domain = keep_apart()
+    with running_node(NAMESPACE, out / "node.log", model=options.model, device=options.device) as node:
         rclpy.init()
         person, camera = Spectator(namespace=NAMESPACE), Camera(manual=True, namespace=NAMESPACE)
         with spinning(person, camera):
             print(f"clue_node runs as process {node.pid}, model {options.model}, "
-                  f"ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']}; the first answer waits for the model to load")
+                  f"ROS_DOMAIN_ID {domain}; the first answer waits for the model to load")
             end = time.monotonic() + 60.0
             while not person.wait_for_node(0.5):
                 _check_alive(node)

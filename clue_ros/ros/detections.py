@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clue_ros.ros.lifecycle import ManagedNode
+from clue_ros.ros.place import Place
 from clue_ros.ros.qos import RELIABLE
 from clue_ros.ros.session import Event, Finished
 from clue_ros.types import Grounding
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class Detections:
-    """Publishes `detections` for a node, where vision_msgs is installed; else does nothing.
+    """Publishes `detections` of a camera, where vision_msgs is installed; else does nothing.
 
     It is not latched: unlike `grounding` it cannot say that a later instruction found nothing.
     """
 
-    def __init__(self, node: ManagedNode):
+    def __init__(self, place: Place):
         self._publisher = None
         if Detection2DArray is not None:
-            self._publisher = node.create_lifecycle_publisher(Detection2DArray, "detections", RELIABLE)
+            self._publisher = place.node.create_lifecycle_publisher(Detection2DArray, place.topic("detections"), RELIABLE)
 
     def tell(self, event: Event) -> None:
         """One event of the session: at the end of a request, publish what it found, if it did."""

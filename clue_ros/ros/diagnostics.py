@@ -19,10 +19,11 @@ from rclpy.clock import Clock, ClockType
 from clue_ros.ros.inputs import Inputs
 from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
+from clue_ros.ros.place import Place
 from clue_ros.ros.qos import RELIABLE
 from clue_ros.ros.session import Event, Finished, Looked, Outcome, Phase, Session, Snapshot
 from clue_ros.ros.words import OnChange
-from clue_ros.ros.worker import Worker
+from clue_ros.ros.worker import Desk
 
 GRACE = 5.0  # seconds that a camera may take to come up before its absence is trouble
 SPAN = 5.0  # seconds over which the camera's rate is taken
@@ -84,30 +85,16 @@ class Tally:
 
 
 class Diagnostics:
-    """Watches a node, and reports."""
+    """Reports about a node: its model, then each of its cameras and what became of the requests about it."""
 
-    def __init__(self, node: ManagedNode, worker: Worker, inputs: Inputs, model: ModelTopic):
-        self._node, self._worker, self._session, self._inputs, self._topic = node, worker, worker.session, inputs, model
-        self._tally, self._process = Tally(), psutil.Process()
-        self._words = OnChange(node.get_logger())
-        self._open_since: float | None = None
-        self._name = node.get_fully_qualified_name().lstrip("/")
+    def __init__(self, node: ManagedNode, model: ModelTopic, cameras: list[CameraHealth]):
+        self._node, self._topic, self._cameras, self._process = node, model, cameras, psutil.Process()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
-        inputs.watchers.append(self._tally.saw)
         node.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def tell(self, event: Event) -> None:
-        """Count one event of the session."""
-        self._tally.happened(event, time.monotonic())
-
     def _report(self) -> None:
-        message = DiagnosticArray()
+        message = DiagnosticArray(status=[self._model(), *(part for camera in self._cameras for part in camera.report())])
         message.header.stamp = self._node.get_clock().now().to_msg()
-
-        def observe(now: float) -> list[Event]:  # while nobody else changes the session
-            message.status = [self._model(), self._camera(now), self._requests(now)]
-            return []
-        self._worker.handle(observe)
         self._publisher.publish(message)
 
     def _model(self) -> DiagnosticStatus:
@@ -125,7 +112,31 @@ class Diagnostics:
                 cuda = sys.modules["torch"].cuda
                 values |= {"memory of the GPU in use [MB]": f"{cuda.memory_allocated(known.device) / 1e6:.0f}",
                            "memory of the GPU held [MB]": f"{cuda.memory_reserved(known.device) / 1e6:.0f}"}
-        return self._status("model", level, text, values)
+        return _status(self._node, "model", level, text, values)
+
+
+class CameraHealth:
+    """Watches a camera and the requests about it; a camera's trouble also goes to the log, once."""
+
+    def __init__(self, place: Place, desk: Desk, inputs: Inputs):
+        self._place, self._desk, self._session, self._inputs = place, desk, desk.session, inputs
+        self._tally, self._words = Tally(), OnChange(place.log)
+        self._open_since: float | None = None
+        inputs.watchers.append(self._tally.saw)
+
+    def tell(self, event: Event) -> None:
+        """Count one event of the session."""
+        self._tally.happened(event, time.monotonic())
+
+    def report(self) -> list[DiagnosticStatus]:
+        """How the camera does, and the requests."""
+        parts = []
+
+        def observe(now: float) -> list[Event]:  # while nobody else changes the session
+            parts.extend([self._camera(now), self._requests(now)])
+            return []
+        self._desk.handle(observe)
+        return parts
 
     def _camera(self, now: float) -> DiagnosticStatus:
         level, text = self._judge_camera(now)
@@ -164,6 +175,10 @@ class Diagnostics:
         return self._status("requests", WARN if failed else OK, text, values)
 
     def _status(self, part: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
-        pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-        return DiagnosticStatus(level=level, name=f"{self._name}: {part}", message=text, hardware_id=self._name,
-                                values=pairs)
+        return _status(self._place.node, self._place.topic(part), level, text, values)
+
+
+def _status(node: ManagedNode, part: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
+    name = node.get_fully_qualified_name().lstrip("/")
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=f"{name}: {part}", message=text, hardware_id=name, values=pairs)

@@ -5,39 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
-from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from clue_ros import encodings
 from clue_ros.ros.conversions import nanoseconds
-from clue_ros.ros.qos import NEWEST, RELIABLE
+from clue_ros.ros.place import Place
+from clue_ros.ros.qos import EVERY_WORD, NEWEST
 from clue_ros.ros.session import Event, Snapshot
 from clue_ros.ros.words import OnChange
-from clue_ros.ros.worker import Worker
+from clue_ros.ros.worker import Desk
 from clue_ros.types import InputError
 
 
 class Inputs:
-    """The subscriptions. They last as long as the node; what comes while the session is closed is not looked at.
+    """A camera's subscriptions. They last as long as the node; what comes while the session is closed is not looked at.
 
     compressed: listen to `image/compressed` instead of `image`. watchers: called with every picture that comes, before
     it can be looked at, while nobody else changes the session.
     """
 
-    def __init__(self, node: Node, worker: Worker, *, compressed: bool):
-        self._node, self._worker, self._session = node, worker, worker.session
-        self._log = node.get_logger()
+    def __init__(self, place: Place, desk: Desk, *, compressed: bool):
+        self._node, self._log, self._desk, self._session = place.node, place.log, desk, desk.session
         self.watchers: list[Callable[[Snapshot], None]] = []
         self._words = OnChange(self._log)
         self._incompatible: dict[str, str] = {}
         self._image_kind = CompressedImage if compressed else Image
         # image_transport's convention: the compressed topic lies below the (remapped) raw one.
-        topic = node.resolve_topic_name("image") + "/compressed" if compressed else "image"
+        self._image = place.topic("image")
+        topic = self._node.resolve_topic_name(self._image) + "/compressed" if compressed else self._image
         self.image_topic = self.listen(self._image_kind, topic, self._on_image, NEWEST)
-        self.instruction_topic = self.listen(String, "instruction", self._on_instruction, RELIABLE)
-        self.listen(String, "answer", self._on_answer, RELIABLE)
+        self.instruction_topic = self.listen(String, place.topic("instruction"), self._on_instruction, EVERY_WORD)
+        self.listen(String, place.topic("answer"), self._on_answer, EVERY_WORD)
 
     def listen(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> str:
         """Subscribe, and tell in words when a publisher's QoS does not fit; the topic's full name."""
@@ -67,7 +67,7 @@ class Inputs:
             for watcher in self.watchers:
                 watcher(snapshot)
             return self._session.see(snapshot)
-        self._worker.handle(see)
+        self._desk.handle(see)
 
     def _complain(self, msg: Image | CompressedImage) -> None:
         """Say once what is wrong with the camera's images; they fail again, with an outcome, when one is looked at."""
@@ -79,10 +79,10 @@ class Inputs:
             self._words.warn("image", f"on {self.image_topic}: {error}")
 
     def _on_instruction(self, msg: String) -> None:
-        self._worker.handle(lambda now: self._session.instruct(msg.data, now))
+        self._desk.handle(lambda now: self._session.instruct(msg.data, now))
 
     def _on_answer(self, msg: String) -> None:
-        self._worker.handle(lambda now: self._session.answer(msg.data, now))
+        self._desk.handle(lambda now: self._session.answer(msg.data, now))
 
     def why_no_image(self) -> str:
         """One sentence: why nothing came on the image topic."""
@@ -94,8 +94,8 @@ class Inputs:
             return (f"no image on topic {topic}: {count} publisher(s) there, but nothing was received; "
                     "is the camera running?")
         kind = "sensor_msgs/msg/" + self._image_kind.__name__
-        own = node.resolve_topic_name("heatmap/image")
+        own = dict(node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace()))
         others = [name for name, kinds in node.get_topic_names_and_types()
-                  if kind in kinds and name not in (topic, own) and node.count_publishers(name)]
+                  if kind in kinds and name != topic and name not in own and node.count_publishers(name)]
         cure = f"there are images on {', '.join(others)}" if others else "start the camera"
-        return f"no image on topic {topic}: nobody publishes it; {cure}, or remap `image` to the camera's topic"
+        return f"no image on topic {topic}: nobody publishes it; {cure}, or remap `{self._image}` to the camera's topic"

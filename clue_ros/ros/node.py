@@ -1,11 +1,13 @@
 """`clue_node`: camera image, instruction and answer in; question, box and heatmap out.
 
     ros2 run clue_ros clue_node --ros-args -r image:=/camera/color/image_raw -p model:=tabletop
+    ros2 run clue_ros clue_node --ros-args -p cameras:="[front, wrist]" -r front/image:=/front_camera/color/image_raw
 
 A managed node: by itself it comes up at once; with `-p autostart:=false` it waits for `ros2 lifecycle set /clue_node
 configure` (loads the model) and `activate`. `deactivate` ends the running dialog, `cleanup` gives the memory back.
 
-The ROS executor runs on the main thread and only hands over; `worker.Worker` computes on a thread of its own.
+The ROS executor runs on the main thread and only hands over; `worker.Worker` computes on a thread of its own, for all
+cameras. What belongs to one camera is a `view.View`.
 """
 
 from __future__ import annotations
@@ -26,17 +28,14 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from clue_ros.ros import conversions, parameters
-from clue_ros.ros.actions import GroundAction
-from clue_ros.ros.detections import Detections
 from clue_ros.ros.diagnostics import Diagnostics
-from clue_ros.ros.inputs import Inputs
 from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
-from clue_ros.ros.outputs import Outputs
-from clue_ros.ros.session import Event, Look, Session
-from clue_ros.ros.target import Target
+from clue_ros.ros.session import Event, Session
+from clue_ros.ros.spinning import spin_some
+from clue_ros.ros.view import View
 from clue_ros.ros.worker import Engine, Worker
-from clue_ros.types import Decision, Frame, InputError
+from clue_ros.types import InputError
 
 Load = Callable[[parameters.Settings, Callable[[str], None]], Engine]
 SHUT_DOWN = "the node was shut down before the instruction was finished"
@@ -57,46 +56,41 @@ def load_engine(settings: parameters.Settings, tell: Callable[[str], None] = lam
 class ClueNode(ManagedNode):
     """The node. load: makes the engine, on the inference thread. InputError for a parameter out of range."""
 
-    action: GroundAction | None = None  # of a node whose parameters are refused
+    views: tuple[View, ...] = ()  # of a node whose parameters are refused
 
     def __init__(self, load: Load = load_engine, **options):
-        super().__init__("clue_node", automatically_declare_parameters_from_overrides=True, **options)
+        try:
+            super().__init__("clue_node", automatically_declare_parameters_from_overrides=True, **options)
+        except ValueError as error:  # rclpy's, which does not name the parameter
+            raise InputError("a parameter was given without a value, or as an empty list: give it one, or leave it out "
+                             f"({error})") from error
         self.settings = parameters.declare(self)
         self.add_post_set_parameters_callback(self._on_change)
         self.add_on_set_parameters_callback(self._may_change)
         self._load_engine = load
         self._loading_since: float | None = None
-        self.session = Session(self.settings.limits(), lambda: self.inputs.why_no_image())
-        if self.settings.autostart:
-            self.session.hold()
-        else:
-            self.session.close(self._not_active())
-        self.outputs = Outputs(self)
-        self.worker = Worker(self.session, to_frame=conversions.frame_from_image, publish=self._publish,
-                             present=self._present, before_look=self._keep_risk, log=self.get_logger())
-        self.action = GroundAction(self, self.worker)
-        self.inputs = Inputs(self, self.worker, compressed=self.settings.image_transport == "compressed")
+        self.worker = Worker(to_frame=conversions.frame_from_image, before_look=self._keep_risk, log=self.get_logger())
+        self.views = tuple(View(self, name, self.worker, lambda: self.settings) for name in self.settings.cameras)
         self.model = ModelTopic(self)
-        self.target = Target(self, self.inputs, lambda: self.settings) if self.settings.depth else None
-        self._listeners = [self.outputs, self.action, Detections(self), *filter(None, [self.target]),
-                           Diagnostics(self, self.worker, self.inputs, self.model)]
-        # Not ROS time: a paused simulation must not stop the time-outs.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(0.1, lambda: self.worker.handle(self.session.tick), clock=steady)
-        self.create_timer(5.0, self._say_still_loading, clock=steady)
+        Diagnostics(self, self.model, [view.health for view in self.views])
+        self.create_timer(5.0, self._say_still_loading, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self.settings.autostart:
+            self._each(Session.hold)
             self.bring_up()
+        else:
+            self._close_sessions()
 
     def close(self, timeout: float = 0.3) -> bool:
-        """End the running request with an error; whether all threads ended within about `timeout` seconds."""
+        """End the running requests with an error; whether all threads ended within about `timeout` seconds."""
         ended = self.worker.stop(SHUT_DOWN, timeout)
-        self.outputs.flush(0.3)
+        for view in self.views:
+            view.outputs.flush(0.3 / len(self.views))
         return self.join_transitions(timeout) and ended
 
     def destroy_node(self) -> None:
         """Take everything off the network."""
-        if self.action is not None:
-            self.action.destroy()
+        for view in self.views:
+            view.action.destroy()
         super().destroy_node()
 
     # -- life cycle --------------------------------------------------------------------------------------------------
@@ -111,14 +105,14 @@ class ClueNode(ManagedNode):
         if sentence:
             if not self.worker.stopping:
                 log.error(sentence)
-                self.worker.handle(lambda _: self.session.close(sentence))
+                self._close_sessions(sentence)
             self.model.unloaded(sentence)
             return TransitionCallbackReturn.FAILURE
         if (engine := self.worker.engine).calibration is None:
             log.warning(f"the detector of '{settings.model}' was never calibrated: it asks from P(ambiguous) "
                         f"{engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
-        if self.session.closed:  # else it starts by itself, and instructions wait
-            self._close_session()
+        if self.views[0].session.closed:  # else it starts by itself, and instructions wait
+            self._close_sessions()
         self.model.loaded(settings.model, self.worker.engine)
         log.info(f"model '{settings.model}' is ready after {seconds:.1f} s")
         return super().on_configure(state)
@@ -126,13 +120,13 @@ class ClueNode(ManagedNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and look."""
         done = super().on_activate(state)
-        self.worker.handle(lambda _: self.session.open())
-        self.get_logger().info(f"say what to look for on {self.inputs.instruction_topic}")
+        self._each(Session.open)
+        self.get_logger().info(f"say what to look for on {', '.join(v.inputs.instruction_topic for v in self.views)}")
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End the running request in words, and be silent from then on."""
-        self._close_session("the node was deactivated before the instruction was finished")
+        self._close_sessions(running="the node was deactivated before the instruction was finished")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -142,14 +136,14 @@ class ClueNode(ManagedNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """The end of the managed life, from any state; the process stays until it gets a signal."""
-        self.worker.handle(lambda _: self.session.close("the node was shut down: start it again", SHUT_DOWN))
+        self._close_sessions("the node was shut down: start it again", SHUT_DOWN)
         self._unload()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """A transition failed in a way that nobody foresaw: back to unconfigured, from where it can start again."""
         self.get_logger().error(f"a transition from {state.label} failed; the node is unconfigured")
-        self._close_session("a life-cycle transition of the node failed before the instruction was finished")
+        self._close_sessions(running="a life-cycle transition of the node failed before the instruction was finished")
         self._unload()
         return TransitionCallbackReturn.SUCCESS
 
@@ -157,8 +151,15 @@ class ClueNode(ManagedNode):
         self.worker.unload()
         self.model.unloaded()
 
-    def _close_session(self, running: str = "") -> None:
-        self.worker.handle(lambda _: self.session.close(self._not_active(), running))
+    def _close_sessions(self, sentence: str = "", running: str = "") -> None:
+        """Every new instruction ends with the sentence, "" for the one that the node is not active; the running ones with
+        their own."""
+        self._each(lambda session: session.close(sentence or self._not_active(), running))
+
+    def _each(self, event: Callable[[Session], list[Event]]) -> None:
+        """The same event for every camera's session."""
+        for view in self.views:
+            view.desk.handle(lambda _, session=view.session: event(session))
 
     def _not_active(self) -> str:
         name = self.get_fully_qualified_name()
@@ -177,30 +178,21 @@ class ClueNode(ManagedNode):
     def _on_change(self, _: list) -> None:
         self.settings = parameters.read(self)
 
-        def apply(_: float) -> list[Event]:
-            self.session.limits = self.settings.limits()
+        def apply(session: Session) -> list[Event]:
+            session.limits = self.settings.limits()
             return []
-        self.worker.handle(apply)
+        self._each(apply)
 
     def _keep_risk(self, engine: Engine) -> None:
         if engine.calibration is not None:
             engine.threshold = engine.calibration.threshold(self.settings.risk)
-
-    # -- out, on any thread ------------------------------------------------------------------------------------------
-
-    def _publish(self, events: list[Event]) -> None:
-        for event in events:
-            for listener in self._listeners:
-                listener.tell(event)
-
-    def _present(self, look: Look, frame: Frame, decision: Decision) -> None:
-        self.outputs.show(look, frame, decision, self.settings.overlay_alpha)
 
 
 def main(args: list[str] | None = None, load: Load = load_engine) -> None:
     """Run the node until SIGINT or SIGTERM; exit code 1 when a parameter cannot be used."""
     # Own handlers, so that the last outcome can still be published: ROS's would close the context first.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    sys.setswitchinterval(0.0005)  # seconds; a picture or a word must not wait 5 ms for a thread that computes
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stopping.append(received))
@@ -213,11 +205,11 @@ def main(args: list[str] | None = None, load: Load = load_engine) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stopping:
-        executor.spin_once(timeout_sec=0.2)
+        spin_some(executor, 0.2, node.get_logger())
     node.close()
     end = time.monotonic() + 0.2
     while time.monotonic() < end:
-        executor.spin_once(timeout_sec=0.05)  # sends the result of a goal that was running
+        spin_some(executor, 0.05, node.get_logger())  # sends the result of a goal that was running
     node.destroy_node()  # so that the other nodes know at once
     rclpy.shutdown()
     sys.stdout.flush()

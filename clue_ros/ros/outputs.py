@@ -8,7 +8,7 @@ from std_msgs.msg import Header, String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros import conversions
-from clue_ros.ros.lifecycle import ManagedNode
+from clue_ros.ros.place import Place
 from clue_ros.ros.qos import LATCHED, RELIABLE
 from clue_ros.ros.session import Asked, Event, Finished, Look, Looked, Note, Outcome, Request
 from clue_ros.ros.visualization import overlay
@@ -18,12 +18,12 @@ from clue_ros.types import Decision, Frame
 class Outputs:
     """The publishers. All but `grounding` are silent while the node is not active: that one tells why it refuses."""
 
-    def __init__(self, node: ManagedNode):
-        self._log = node.get_logger()
-        self._grounding = node.create_publisher(GroundedObject, "grounding", LATCHED)
-        self._speech = node.create_lifecycle_publisher(String, "speech", RELIABLE)
-        self._heatmap = node.create_lifecycle_publisher(AmbiguityHeatmap, "heatmap", LATCHED)
-        self._picture = node.create_lifecycle_publisher(Image, "heatmap/image", LATCHED)
+    def __init__(self, place: Place):
+        node, topic, self._log = place.node, place.topic, place.log
+        self._grounding = node.create_publisher(GroundedObject, topic("grounding"), LATCHED)
+        self._speech = node.create_lifecycle_publisher(String, topic("speech"), RELIABLE)
+        self._heatmap = node.create_lifecycle_publisher(AmbiguityHeatmap, topic("heatmap"), LATCHED)
+        self._picture = node.create_lifecycle_publisher(Image, topic("heatmap/image"), LATCHED)
 
     def tell(self, event: Event) -> None:
         """Publish and log one event of the session."""

@@ -7,6 +7,7 @@ sentence, at start-up and at run time alike.
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, fields
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -16,12 +17,15 @@ from rclpy.parameter import Parameter
 from clue_ros.ros.session import Limits
 from clue_ros.types import InputError
 
-Value = str | bool | int | float
+Value = str | bool | int | float | list[str]
+# Of a camera, as part of topics' names; heatmap/image is a picture that the node itself draws.
+NAME = re.compile(r"(?!heatmap$)[A-Za-z]\w*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter. low, high: inclusive bounds of a number. choices: the words it may be, empty for any.
+    """One parameter. low, high: inclusive bounds of a number. choices: the words it may be, empty for any. A list is one of
+    cameras' names.
 
     read_only: set at start-up only. unconfigured: the model is made from it, so it changes only while there is none.
     """
@@ -44,10 +48,20 @@ class Row:
             raise InputError(f"parameter {self.name} is {value!r}: it must be a {KINDS[kind]}, "
                              f"such as {self.default!r}")
         if self.choices and value not in self.choices:
-            raise InputError(f"parameter {self.name} is '{value}': it must be one of {', '.join(self.choices)}")
+            raise InputError(f"parameter {self.name} is {value!r}: it must be one of {', '.join(self.choices)}")
         if self.low is not None and not self.low <= value <= self.high:
             raise InputError(f"parameter {self.name} is {value}: it must lie between {self.low:g} and {self.high:g}")
+        if kind is list:
+            self._check_names(value)
         return value
+
+    def _check_names(self, names: list[str]) -> None:
+        for name in names:
+            if not isinstance(name, str) or name and not NAME.fullmatch(name):
+                raise InputError(f"parameter {self.name} has the name {name!r}: a name is made of letters, digits and _, "
+                                 "begins with a letter, and is not heatmap")
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"parameter {self.name} is {names}: it must hold one name or more, each once")
 
     def descriptor(self) -> ParameterDescriptor:
         """For `ros2 param describe`."""
@@ -61,7 +75,7 @@ class Row:
         return described
 
 
-KINDS = {str: "text", bool: "truth value", int: "whole number", float: "number"}
+KINDS = {str: "text", bool: "truth value", int: "whole number", float: "number", list: "list of names"}
 TABLE = (
     Row("autostart", True, "Whether the node configures and activates itself; else that is for lifecycle services.",
         read_only=True),
@@ -76,6 +90,8 @@ TABLE = (
         unconfigured=True),
     Row("image_transport", "raw", "raw listens to `image`, compressed to `image/compressed` (JPEG or PNG).",
         choices=("raw", "compressed"), read_only=True),
+    Row("cameras", [""], "Cameras to look through, each with topics, dialog and action below its name: `front/image`, "
+        "`front/instruction`, `front/grounding` ... One without a name has them as they are.", read_only=True),
     Row("depth", False, "Whether to listen to `depth` and `camera_info` and to publish `target`, the object's place in "
         "space; depth images cost as much as the camera's.", read_only=True),
     Row("risk", 0.05, "Share of instructions in which it may act wrongly without asking; by the detector's calibration. "
@@ -104,6 +120,7 @@ class Settings:
     threads: int
     allow_download: bool
     image_transport: str
+    cameras: list[str]
     depth: bool
     risk: float
     turn_limit: int

@@ -9,7 +9,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
-from clue_ros.ros.qos import LATCHED_LISTENER, RELIABLE
+from clue_ros.ros.qos import EVERY_WORD, LATCHED_LISTENER, RELIABLE
 from clue_ros.ros.session import Outcome
 
 OUTCOMES = {outcome.value: outcome.name.lower().replace("_", " ") for outcome in Outcome}
@@ -24,8 +24,8 @@ class Person(Node):
     def __init__(self, name: str = "clue_person", **options):
         super().__init__(name, **options)
         self.heard: queue.Queue[AmbiguityHeatmap | String | GroundedObject] = queue.Queue()
-        self._instruction = self.create_publisher(String, "instruction", RELIABLE)
-        self._answer = self.create_publisher(String, "answer", RELIABLE)
+        self._instruction = self.create_publisher(String, "instruction", EVERY_WORD)
+        self._answer = self.create_publisher(String, "answer", EVERY_WORD)
         self.create_subscription(AmbiguityHeatmap, "heatmap", self.heard.put, LATCHED_LISTENER)
         self.create_subscription(String, "speech", self.heard.put, RELIABLE)
         self.create_subscription(GroundedObject, "grounding", self.heard.put, LATCHED_LISTENER)

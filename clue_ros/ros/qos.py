@@ -3,6 +3,7 @@
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 RELIABLE = QoSProfile(depth=10)
+EVERY_WORD = QoSProfile(history=HistoryPolicy.KEEP_ALL)  # each one has consequences, however fast they come
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # The node keeps one result for latecomers; a listener keeps some, to miss none when two come at once.
 LATCHED_LISTENER = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)

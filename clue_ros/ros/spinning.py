@@ -1,14 +1,30 @@
-"""Nodes whose callbacks run beside the main thread, for programs that talk."""
+"""Nodes whose callbacks run on this thread, whatever they meet, or beside the main thread, for programs that talk."""
 
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
+
+
+def spin_some(executor: SingleThreadedExecutor, seconds: float, log: RcutilsLogger) -> None:
+    """Run the next callback, or wait for one. What it raises is told, and is not the end of the node.
+
+    rclpy itself raises over messages that anybody may send: a parameter of no known type, a /clock before the epoch.
+    """
+    try:
+        executor.spin_once(timeout_sec=seconds)
+    except Exception as error:
+        if not executor.context.ok():  # rclpy was shut down: there is nothing to go on with
+            raise
+        log.error(f"a message or request was dropped: {type(error).__name__}: {error}")
+        log.debug(traceback.format_exc())
 
 
 @contextmanager

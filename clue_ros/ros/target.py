@@ -30,8 +30,8 @@ from std_msgs.msg import Header
 
 from clue_ros.ros.conversions import nanoseconds
 from clue_ros.ros.inputs import Inputs
-from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.parameters import Settings
+from clue_ros.ros.place import Place
 from clue_ros.ros.qos import NEWEST, RELIABLE
 from clue_ros.ros.session import Event, Finished, Snapshot
 from clue_ros.ros.words import OnChange
@@ -169,25 +169,25 @@ class _MayStillCome(InputError):
 
 
 class Target:
-    """Listens to `camera_info` and `depth` for a node, and publishes `target` after each box, or warns why it cannot.
+    """Listens to a camera's `camera_info` and `depth`, and publishes `target` after each box, or warns why it cannot.
 
     settings: the parameters' present values. `target` is not latched: a point of an earlier instruction must not reach an
     arm that starts listening later.
     """
 
-    def __init__(self, node: ManagedNode, inputs: Inputs, settings: Callable[[], Settings]):
-        self._inputs, self._settings, self._words = inputs, settings, OnChange(node.get_logger())
+    def __init__(self, place: Place, inputs: Inputs, settings: Callable[[], Settings]):
+        self._inputs, self._settings, self._words = inputs, settings, OnChange(place.log)
         self._lock = threading.Lock()
         self._info: CameraInfo | None = None
         self._recent: deque[Image] = deque(maxlen=RECENT)
         # For every image that somebody still holds, the depth nearest in time; None before the first.
         self._nearest: WeakKeyDictionary[Snapshot, Image | None] = WeakKeyDictionary()
         self._waiting: tuple[Finished, float] | None = None  # a box whose depth may still come, and until when
-        self._publisher = node.create_lifecycle_publisher(PointStamped, "target", RELIABLE)
-        self._info_topic = inputs.listen(CameraInfo, "camera_info", self._on_info, NEWEST)
-        self._depth_topic = inputs.listen(Image, "depth", self._on_depth, NEWEST)
+        self._publisher = place.node.create_lifecycle_publisher(PointStamped, place.topic("target"), RELIABLE)
+        self._info_topic = inputs.listen(CameraInfo, place.topic("camera_info"), self._on_info, NEWEST)
+        self._depth_topic = inputs.listen(Image, place.topic("depth"), self._on_depth, NEWEST)
         inputs.watchers.append(self._pair)
-        node.create_timer(0.1, self._settle, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        place.node.create_timer(0.1, self._settle, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def tell(self, event: Event) -> None:
         """One event of the session: at the end of a request, publish where its object is, or say why not."""

@@ -1,6 +1,6 @@
-"""The one inference thread: it loads the model, then takes the session's looks one after the other.
+"""The one inference thread: it loads the model, then takes the sessions' looks one after the other.
 
-Callbacks of the ROS executor only hand over, through `handle`; nothing they call waits for the model.
+Callbacks of the ROS executor only hand over, each at its session's `Desk`; nothing they call waits for the model.
 """
 
 from __future__ import annotations
@@ -32,34 +32,52 @@ class Engine(Protocol):
         """One decision: a question or a grounding."""
 
 
-class Worker:
-    """Owns the session, the lock around it, and the engine.
+class Desk:
+    """A session of a worker, for the threads that use it.
 
-    to_frame: one camera message to a frame, InputError for an unusable one. publish: tells the world about events, in
-    order, called with the lock held. present: called after a look's events are out, without the lock, for slow outputs
-    (the look, its frame, its decision). before_look: called with the engine before each look. log: a logger with debug.
+    changed: the lock around it; notified of every event. publish: tells the world about events, in order, called with the
+    lock held. present: called after a look's events are out, without the lock, for slow outputs (the look, its frame, its
+    decision).
     """
 
-    def __init__(self, session: Session, *, to_frame: Callable[[object], Frame],
-                 publish: Callable[[list[Event]], None], present: Callable[[Look, Frame, Decision], None],
-                 before_look: Callable[[Engine], None], log):
-        self.session, self.to_frame, self.publish = session, to_frame, publish
-        self.present, self.before_look, self.log = present, before_look, log
-        self.engine: Engine | None = None
-        self._changed = threading.Condition()
-        self.stopping = False
-        self._jobs: deque[tuple[Callable[[], object], Future]] = deque()  # loads and unloads; they go before looks
-        self._seen: tuple[Snapshot, Frame] | None = None
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
+    def __init__(self, session: Session, changed: threading.Condition, publish: Callable[[list[Event]], None],
+                 present: Callable[[Look, Frame, Decision], None]):
+        self.session, self.publish, self.present, self._changed = session, publish, present, changed
 
     def handle(self, event: Callable[[float], list[Event]]) -> list[Event]:
-        """Give the session an event (a function of the time now) and publish what follows; wakes the thread."""
+        """Give the session an event (a function of the time now) and publish what follows; wakes the worker."""
         with self._changed:
             events = event(time.monotonic())
             self.publish(events)
             self._changed.notify()
         return events
+
+
+class Worker:
+    """Owns the engine, and the lock around all sessions it looks for.
+
+    to_frame: one camera message to a frame, InputError for an unusable one. before_look: called with the engine before each
+    look. log: a logger with debug and error.
+    """
+
+    def __init__(self, *, to_frame: Callable[[object], Frame], before_look: Callable[[Engine], None], log):
+        self.to_frame, self.before_look, self.log = to_frame, before_look, log
+        self.engine: Engine | None = None
+        self._changed = threading.Condition()
+        self._desks: list[Desk] = []  # the one whose look was taken last is the last
+        self.stopping = False
+        self._farewell = ""
+        self._jobs: deque[tuple[Callable[[], object], Future]] = deque()  # loads and unloads; they go before looks
+        self._seen: tuple[Snapshot, Frame] | None = None
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
+
+    def open(self, session: Session, *, publish: Callable[[list[Event]], None],
+             present: Callable[[Look, Frame, Decision], None]) -> Desk:
+        """Look for this session, too, from now on; `publish` and `present` as in `Desk`."""
+        with self._changed:
+            self._desks.append(Desk(session, self._changed, publish, present))
+            return self._desks[-1]
 
     def load(self, make: Callable[[], Engine]) -> str:
         """Make the engine on the inference thread, and wait for it. "", or the sentence why there is none."""
@@ -70,10 +88,11 @@ class Worker:
         return self._wait_for(self._unload)
 
     def stop(self, sentence: str, timeout: float) -> bool:
-        """End the running request with this sentence and the thread within `timeout` seconds; whether it ended."""
+        """End the running requests with this sentence and the thread within `timeout` seconds; whether it ended."""
         with self._changed:
-            self.stopping = True
-            self.publish(self.session.close(sentence))
+            self.stopping, self._farewell = True, sentence
+            for desk in self._desks:
+                desk.publish(desk.session.close(sentence))
             self._changed.notify()
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -89,13 +108,16 @@ class Worker:
                 return done.result(timeout=0.1)
             except TimeoutError:
                 pass
-        return self.session.closed
+        return self._farewell
 
     # -- on the inference thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while (job := self._next_job()) is not None:
-            job()
+            try:
+                job()
+            except Exception as error:  # of an output: what was decided is decided, and the next look wants this thread
+                self.log.error(self._why(error, "telling of a look"))
 
     def _next_job(self) -> Callable[[], None] | None:
         """What to do next, None to end; waits for it."""
@@ -104,9 +126,18 @@ class Worker:
                 if self._jobs:
                     job, done = self._jobs.popleft()
                     return lambda: done.set_result(job())
-                if self.engine is not None and (look := self.session.next_look(time.monotonic())):
-                    return lambda: self._take(look)
+                if self.engine is not None and (next_look := self._next_look()):
+                    return lambda: self._take(*next_look)
                 self._changed.wait()
+        return None
+
+    def _next_look(self) -> tuple[Desk, Look] | None:
+        """In turn: a look waits for one of each other session at most, however many instructions those get."""
+        for desk in self._desks:
+            if look := desk.session.next_look(time.monotonic()):
+                self._desks.remove(desk)
+                self._desks.append(desk)
+                return desk, look
         return None
 
     def _load(self, make: Callable[[], Engine]) -> str:
@@ -124,23 +155,23 @@ class Worker:
         free_memory()
         return ""
 
-    def _take(self, look: Look) -> None:
+    def _take(self, desk: Desk, look: Look) -> None:
         """One look: picture to frame, decision, events."""
-        start = time.perf_counter()
         try:
             self.before_look(self.engine)
             frame = self._frame(look.snapshot)
+            start = time.perf_counter()  # the rest is the model's own time
             decision = self.engine.look(frame, look.dialog)
         except Exception as error:  # a look that fails ends its request, never the node
             sentence, starved = self._why(error, "looking"), is_out_of_memory(error)
         else:
             spent = (time.perf_counter() - start) * 1000
-            if self.handle(lambda now: self.session.looked(look, decision, frame.size, spent, now)):
-                self.present(look, frame, decision)
+            if desk.handle(lambda now: desk.session.looked(look, decision, frame.size, spent, now)):
+                desk.present(look, frame, decision)
             return
         if starved:
             free_memory()
-        self.handle(lambda now: self.session.failed(look, sentence, now))
+        desk.handle(lambda now: desk.session.failed(look, sentence, now))
 
     def _frame(self, snapshot: Snapshot) -> Frame:
         """The same picture is the same frame, so that its features are computed once."""
@@ -150,17 +181,27 @@ class Worker:
 
     def _why(self, error: Exception, doing: str) -> str:
         """One sentence about an error; what only a programmer can read goes to the log at level debug."""
+        if is_out_of_memory(error):
+            self.log.debug(traceback.format_exc())
+            return f"out of memory while {doing}: use a smaller model, another dtype or another device ({_one_line(error)})"
         if isinstance(error, (ModelError, InputError)):
             return str(error)
         self.log.debug(traceback.format_exc())
-        if is_out_of_memory(error):
-            return f"out of memory while {doing}: use a smaller model, another dtype or another device ({_one_line(error)})"
         return f"{doing} failed: {_one_line(error)}; the log at level debug has the details"
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Python's own, a GPU's (torch.OutOfMemoryError), or the host's as torch tells it: a RuntimeError with these words."""
-    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error)
+NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "_alloc_failed")
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Python's own, a GPU's (torch.OutOfMemoryError), or one that only its words tell: the host's in torch and in the system,
+    the CUDA driver's, those of cuBLAS and cuDNN. Also when the error is told as another's, such as a file's that cannot be
+    read for want of memory."""
+    if error is None:
+        return False
+    text = str(error).lower()
+    return (isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or any(words in text for words in NO_MEMORY)
+            or is_out_of_memory(error.__cause__))
 
 
 def free_memory() -> None:

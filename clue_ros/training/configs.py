@@ -31,9 +31,9 @@ class FurtherConfig:
     """Going on with a base: the tower alone with `layers` new blocks, then the whole as in the base's last stage."""
 
     layers: int = 2
-    vision: LoopConfig = LoopConfig(steps=4500, learning_rate=7e-4, weight_decay=0.02, muon=True)
+    vision: LoopConfig = LoopConfig(steps=3500, learning_rate=7e-4, weight_decay=0.02, muon=True)
     vision_batch: int = 24
-    refine: LoopConfig = LoopConfig(steps=2300, learning_rate=6e-4, weight_decay=0.02, warmup=100, muon=True)
+    refine: LoopConfig = LoopConfig(steps=1400, learning_rate=4.5e-4, weight_decay=0.02, warmup=100, muon=True)
     images: int = 12
     prompts: int = 3
     twins: float = 0.45
@@ -70,11 +70,11 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
     "tabletop": {
         "base": BaseConfig(),
         "further": FurtherConfig(),
-        "ivg": AdapterConfig(LoopConfig(steps=350, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=800, learning_rate=4e-4, warmup=50), twins=0.6, settle=300),
+        "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
+        "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6, settle=200),
     },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=350, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
+    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=300, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),

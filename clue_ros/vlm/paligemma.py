@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase
 
-from clue_ros.types import Box, Frame, Grounding, Prompt, Question
+from clue_ros.types import Box, Frame, Grounding, InputError, Prompt, Question
 from clue_ros.vlm import attention
 from clue_ros.vlm.attention import Probe
 from clue_ros.vlm.draft import Drafts
@@ -83,8 +83,13 @@ class Vlm:
 
     @torch.inference_mode()
     def prefill(self, features: Tensor, prompt: Prompt, layers: tuple[int, ...]) -> Prefill:
-        """Read image and prompt once. layers: whose attention maps the detector wants, 0-based."""
+        """Read image and prompt once. layers: whose attention maps the detector wants, 0-based. InputError when the prompt
+        is longer than the model can read."""
         encoded = self.grammar.prefix(prompt)
+        most = self.model.config.get_text_config().max_position_embeddings - MAX_QUESTION - 1
+        if len(encoded.ids) > most:
+            raise InputError(f"picture, instruction and dialog are {len(encoded.ids)} tokens, the model reads at most "
+                             f"{most}: say it in fewer words")
         ids = torch.tensor(encoded.ids[self.grammar.image_tokens:], device=self.device)
         embeddings = torch.cat([features, self._embed(ids[None])], 1)
         rows = torch.tensor(np.flatnonzero(encoded.words), device=self.device)
@@ -94,6 +99,12 @@ class Vlm:
         maps = torch.cat([text_to_image(probe.weights[layer][0], self.grammar.image_tokens) for layer in layers])
         maps = maps.cpu().numpy().reshape(-1, self.grid, self.grid)
         return Prefill(maps, cache, embeddings.shape[1], self._logits(hidden), hidden.float())
+
+    @torch.inference_mode()
+    def log_odds_to_ask(self, prefill: Prefill) -> float:
+        """Log odds that the decoder's first suffix token is the condition: the paper's autoregressive way to decide. P is
+        kept 1e-6 away from 0 and 1."""
+        return float(prefill.logits.softmax(-1)[self.grammar.clarify].logit(eps=1e-6))
 
     @torch.inference_mode()
     def question(self, prefill: Prefill) -> Question:

@@ -5,12 +5,14 @@ Format of PaliGemma 2 (arXiv 2412.03555, big_vision): `<image>` x N, `<bos>`, pr
 location tokens y1 x1 y2 x2, each round(fraction of the side x 1023).
 
 The first suffix token is the *condition*: `<clarify>` opens a question, a location token opens a box. What people type
-is always plain text: `<loc0001>` in an instruction is nine characters, never a location.
+is always plain text: `<loc0001>` in an instruction is nine characters, never a location, and `assistant:` is no mark of
+who speaks.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,14 +20,15 @@ from clue_ros.types import Box, InputError, Prompt
 
 LOCATIONS = 1024
 MAX_TEXT = 1000  # characters of one instruction or answer
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
+UNUSABLE = ("Cc", "Cf", "Cs")  # Unicode's control characters, invisible marks (of direction, tags ...) and surrogates
+ROLES = ("assistant:", "user:")
 
 
 def clean_text(text: str, what: str = "instruction") -> str:
-    """Control and direction marks become spaces, runs of blanks one. InputError when nothing or far too much is left."""
+    """Characters without a shape become spaces, runs of blanks one. InputError when nothing or far too much is left."""
     if len(text) > MAX_TEXT:
         raise InputError(f"the {what} has {len(text)} characters, at most {MAX_TEXT} are read: say it in a sentence")
-    cleaned = " ".join(_UNUSABLE.sub(" ", text).split())
+    cleaned = " ".join("".join(" " if unicodedata.category(c) in UNUSABLE else c for c in text).split())
     if not cleaned:
         raise InputError(f"the {what} is empty: say which object is meant, for example \"pick up the red mug\"")
     return cleaned
@@ -64,11 +67,13 @@ class Grammar:
         self.image = self._token("<image>")
         self.bos, self.eos, self.pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
         self.first_location = self._token("<loc0000>")
+        if None in (self.bos, self.eos, self.pad):
+            raise InputError("the tokenizer does not say which tokens begin, end and pad a text: it is no PaliGemma's")
         if self._token(f"<loc{LOCATIONS - 1:04d}>") != self.first_location + LOCATIONS - 1:
             raise InputError("the tokenizer's location tokens are not consecutive: it is no PaliGemma tokenizer")
         self.clarify = self._condition()
         self.newline = self.plain("\n")
-        self.assistant, self.user = self.plain(" assistant:"), self.plain(" user:")
+        self.assistant, self.user = (tuple(self._spell(f" {role}")) for role in ROLES)
 
     def _token(self, text: str) -> int:
         number = self.tokenizer.convert_tokens_to_ids(text)
@@ -87,14 +92,15 @@ class Grammar:
 
     @cached_property
     def _reserved(self) -> re.Pattern[str]:
-        names = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
+        names = sorted((*self.tokenizer.get_added_vocab(), *ROLES), key=len, reverse=True)
         return re.compile("|".join(re.escape(name) for name in names if name.strip()), re.IGNORECASE)
 
     def _spell(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def plain(self, text: str) -> tuple[int, ...]:
-        """Token ids of text as text: a special token's name inside it is cut in two, so that it is spelled out."""
+        """Token ids of text as text: the name of a special token or of a role inside it is cut in two, so that it is
+        spelled out."""
         ids: list[int] = []
         start = 0
         for found in self._reserved.finditer(text):

@@ -1,10 +1,12 @@
 """The detector reads maps, its boxes come from cells, its probability can be calibrated, its files are checked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from clue_ros.detector.calibration import Calibration, platt
+from clue_ros.detector.calibration import Calibration, calibrated, cnn_logit, probability_of
 from clue_ros.detector.network import Detector, DetectorSettings, boxes_from_cells
 from clue_ros.types import Box, ModelError
 from clue_ros.vlm.paligemma import text_to_image
@@ -62,14 +64,30 @@ def test_boxes_end_at_the_image():
     assert boxes_from_cells(heat, sides, (64, 48))[0].box == Box(0, 0, 64, 48)
 
 
-def test_calibration_makes_probabilities_true():
+def test_calibration_makes_probabilities_true_and_weighs_two_opinions():
     rng = np.random.default_rng(0)
-    logit = rng.normal(0, 2, 4000)
-    truth = rng.random(4000) < 1 / (1 + np.exp(-(0.5 * logit - 1)))
-    settings = platt(SETTINGS, 1 / (1 + np.exp(-logit)), truth)
-    assert settings.scale == pytest.approx(0.5, abs=0.07) and settings.shift == pytest.approx(-1, abs=0.12)
-    again = platt(settings, 1 / (1 + np.exp(-(settings.scale * logit + settings.shift))), truth)
-    assert again.scale == pytest.approx(settings.scale, rel=0.01)  # calibrating twice changes nothing
+    score, first_token = rng.normal(0, 2, 8000), rng.normal(0, 2, 8000)
+    truth = rng.random(8000) < 1 / (1 + np.exp(-(0.5 * score + 0.3 * first_token - 1)))
+    settings = calibrated(SETTINGS, score, first_token, truth)
+    found = (settings.scale, settings.first_token, settings.shift)
+    assert found == pytest.approx((0.5, 0.3, -1), abs=0.06)
+    kept = cnn_logit(settings, probability_of(settings, score, first_token), first_token)
+    assert kept == pytest.approx(score, abs=1e-6)  # so calibrating twice changes nothing
+
+
+def test_a_decoder_that_contradicts_the_cnn_is_left_out():
+    rng = np.random.default_rng(0)
+    score = rng.normal(0, 2, 2000)
+    truth = rng.random(2000) < 1 / (1 + np.exp(-score))
+    settings = calibrated(SETTINGS, score, -score + rng.normal(0, 0.5, 2000) - 3 * truth, truth)
+    assert settings.first_token == 0 and settings.scale == pytest.approx(1, abs=0.15)
+
+
+def test_the_decoders_wish_to_ask_moves_the_verdict():
+    detector = Detector(dataclasses.replace(SETTINGS, first_token=1.0))
+    maps = blobs(np.random.default_rng(0), 1)
+    wishes = [detector.judge(maps, (64, 48), first_token).probability for first_token in (-3.0, 0.0, 3.0)]
+    assert wishes == sorted(wishes) and wishes[0] + 0.3 < wishes[2]
 
 
 def test_the_risk_asked_for_is_kept_on_new_prompts():

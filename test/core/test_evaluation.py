@@ -47,7 +47,7 @@ def synthetic(count: int, seed: int = 0) -> Features:
     maps /= maps.sum((3, 4), keepdims=True)
     flat = np.zeros(count, np.float32)
     words = np.array([f"take thing {k // 2}" for k in range(count)])
-    return Features(truth, words, maps.astype(np.float16), rng.random((count, 5), np.float32), flat + 0.5, flat, flat, flat,
+    return Features(truth, words, maps.astype(np.float16), rng.random((count, 5), np.float32), flat + 0.5, flat, flat, flat, flat,
                     np.where(truth, 2, 1))
 
 

@@ -24,7 +24,8 @@ def digests(folder):
 
 @pytest.mark.parametrize("file, part", [("base/model.safetensors", "base"), ("base/tokenizer.json", "base"),
                                         ("adapter/adapter_model.safetensors", "adapter"),
-                                        ("detector/model.safetensors", "detector"), ("detector/config.json", "detector")])
+                                        ("detector/model.safetensors", "detector"), ("detector/config.json", "detector"),
+                                        ("detector/calibration.json", "detector")])
 def test_a_changed_byte_changes_the_hash_of_its_part_alone(copy, file, part):
     before = digests(copy)
     with (copy / file).open("r+b") as opened:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clue_ros.data.recordings import read_recording
+from clue_ros.data.recordings import read_dialogs, read_recording
 from clue_ros.types import InputError
 
 rosbag2 = pytest.importorskip("rosbags.rosbag2")
@@ -98,6 +98,25 @@ def test_missing_topics_and_wrong_types_are_named_with_what_there_is(tmp_path):
         list(read_recording(bag, image="/words", instruction="/words"))
     with pytest.raises(InputError, match=rf"topic /image holds {IMAGE}, needed is {STRING}"):
         list(read_recording(bag, image="/image", instruction="/image"))
+
+
+def test_dialogs_have_their_answers_each_over_the_newest_image(tmp_path):
+    bag = record(tmp_path / "bag", ("/answer", said("nobody asked")), ("/instruction", said("too early")),
+                 ("/image", raw(BLUE)), ("/instruction", said("the mug")), ("/image", raw(BLUE // 5)),
+                 ("/answer", said("the left one")), ("/instruction", said("the ball")))
+    mug, ball = read_dialogs(bag)
+    assert [[u.text for u in dialog] for dialog in (mug, ball)] == [["the mug", "the left one"], ["the ball"]]
+    assert [dialog[-1].image.data[2] for dialog in (mug, ball)] == [51, 51] and mug[0].image.data[2] == 255
+    assert mug[0].image.encoding == "rgb8"
+
+
+def test_dialogs_need_an_instruction_over_an_image_but_no_answers(tmp_path):
+    only, = read_dialogs(record(tmp_path / "bag", ("/image", raw()), ("/instruction", said("the mug"))))
+    assert len(only) == 1
+    with pytest.raises(InputError, match="holds no instruction on /instruction after the first image on /image"):
+        read_dialogs(record(tmp_path / "early", ("/instruction", said("the mug")), ("/image", raw())))
+    with pytest.raises(InputError, match=rf"topic /answer holds {IMAGE}, needed is {STRING}"):
+        read_dialogs(record(tmp_path / "kind", ("/image", raw()), ("/instruction", said("the mug")), ("/answer", raw())))
 
 
 def test_an_unreadable_recording_is_named(tmp_path):

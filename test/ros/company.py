@@ -16,6 +16,7 @@ from clue_ros.action import Ground
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.demo import Spectator
 from clue_ros.ros.node import ClueNode
+from clue_ros.ros.spinning import spin_some
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
@@ -23,12 +24,13 @@ ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEA
 
 class Company:
     """A camera and a person, in a namespace of their own, and whom else they are given. heard: everything that came, in
-    order; log: what the namespace's nodes logged."""
+    order; log: what the namespace's nodes logged. name: of the camera, where a node serves several."""
 
-    def __init__(self, namespace, *others):
+    def __init__(self, namespace, *others, name=""):
         self.namespace = namespace
-        self.person = Spectator(namespace=namespace)
-        self.camera = Camera(manual=True, namespace=namespace)
+        below = f"{namespace}/{name}" if name else namespace
+        self.person = Spectator(namespace=below)
+        self.camera = Camera(manual=True, namespace=below)
         self.heard, self.log = [], []
         self.person.create_subscription(Log, "/rosout", self._keep, 100)
         self.nodes = (*others, self.person, self.camera)
@@ -43,7 +45,7 @@ class Company:
 
     def _spin(self):
         while self._open:
-            self.executor.spin_once(timeout_sec=0.05)
+            spin_some(self.executor, 0.05, self.person.get_logger())
 
     def _keep(self, msg):
         if msg.name.startswith(self.namespace[1:] + "."):
@@ -91,7 +93,7 @@ class Company:
 
 
 class Stage(Company):
-    """A company with a clue_node in this process."""
+    """A company with a clue_node in this process. view: the node's first camera, which is the company's."""
 
     _names = itertools.count()
 
@@ -99,7 +101,8 @@ class Stage(Company):
         namespace = f"/stage{next(self._names)}"
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         self.node = ClueNode(load, namespace=namespace, parameter_overrides=overrides)
-        super().__init__(namespace, self.node)
+        self.view = self.node.views[0]
+        super().__init__(namespace, self.node, name=self.node.settings.cameras[0])
         if not self.person.wait_for_node(20.0):
             self.close()  # the threads would keep pytest from ending
             raise AssertionError(f"the nodes did not find each other; log {self.log}")
@@ -112,9 +115,13 @@ class Stage(Company):
 
     def show(self, picture):
         """Point the camera at a picture and let a few frames of it arrive."""
-        self.camera.show(picture.rgb)
-        self.until(lambda: self.node.session.newest is not None and self.node.session.newest.image.data[:3000:7]
-                   == self.camera._message.data[:3000:7])
+        self.show_on(self, self.view, picture)
+
+    def show_on(self, company, view, picture):
+        """The same for another camera of the node."""
+        company.camera.show(picture.rgb)
+        self.until(lambda: view.session.newest is not None and view.session.newest.image.data[:3000:7]
+                   == company.camera._message.data[:3000:7])
 
 
 class Manager:
@@ -122,9 +129,10 @@ class Manager:
 
     def __init__(self, company):
         self.company = company
-        self._change = company.person.create_client(ChangeState, "clue_node/change_state")
-        self._get = company.person.create_client(GetState, "clue_node/get_state")
-        self.parameters = AsyncParameterClient(company.person, "clue_node")
+        node = f"{company.namespace}/clue_node"
+        self._change = company.person.create_client(ChangeState, f"{node}/change_state")
+        self._get = company.person.create_client(GetState, f"{node}/get_state")
+        self.parameters = AsyncParameterClient(company.person, node)
         for client in (self._change, self._get):
             assert client.wait_for_service(60.0)
         assert self.parameters.wait_for_services(60.0)

@@ -12,7 +12,8 @@ try:
     import rclpy
 except ImportError:  # the core's tests run without ROS; of these only the session's can
     collect_ignore = [name for name in os.listdir(os.path.dirname(__file__))
-                      if name.startswith("test_") and name not in ("test_session.py", "test_visualization.py")]
+                      if name.startswith("test_")
+                      and name not in ("test_session.py", "test_session_fuzz.py", "test_visualization.py")]
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +52,8 @@ def company(ros):
     """A function that sets up a `Company` in a namespace, for a node in a process of its own."""
     from company import Company
     with contextlib.ExitStack() as companies:
-        def build(namespace):
-            made = Company(namespace)
+        def build(namespace, **options):
+            made = Company(namespace, **options)
             companies.callback(made.close)
             return made
         yield build

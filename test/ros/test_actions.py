@@ -191,4 +191,4 @@ def test_many_goals_at_once_end_once_each(server, embedded_engine, clear):
     assert ends <= {GroundedObject.OUTCOME_SUPERSEDED, GroundedObject.OUTCOME_GROUNDED}
     told = [m.request_id for m in play.rest() if isinstance(m, GroundedObject)]
     assert len(told) == len(set(told)) and set(told) <= {end.request_id for _, end in results}
-    play.until(lambda: not play.node.action._running)
+    play.until(lambda: not play.view.action._running)

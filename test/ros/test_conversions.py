@@ -8,7 +8,8 @@ from std_msgs.msg import Header
 
 from clue_ros.encodings import ENCODINGS, to_rgb
 from clue_ros.ros import conversions
-from clue_ros.ros.conversions import box_from_message, box_message, frame_from_image, heatmap_message, image_from_rgb
+from clue_ros.ros.conversions import (FROM_RGB, box_from_message, box_message, frame_from_image, heatmap_message,
+                                      image_from_rgb)
 from clue_ros.types import Ambiguity, Box, Candidate, InputError
 
 H, W = 6, 8
@@ -21,6 +22,13 @@ def test_round_trip_keeps_header_and_pixels():
     msg = image_from_rgb(RGB, header)
     assert msg.header == header and msg.step == W * 3
     np.testing.assert_array_equal(frame_from_image(msg).rgb, RGB)
+
+
+@pytest.mark.parametrize("encoding", FROM_RGB)
+def test_round_trip_in_other_encodings(encoding):
+    rgb = frame_from_image(image_from_rgb(RGB, Header(), encoding)).rgb
+    want = cv2.cvtColor(RGB, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, 2) if encoding == "mono8" else RGB
+    np.testing.assert_array_equal(rgb, want)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

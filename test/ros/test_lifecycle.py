@@ -75,7 +75,7 @@ def test_every_state_by_service(stage, embedded_engine, clear):
     assert manage.do(CONFIGURE) and manage.state == "inactive"
     play.camera.show(clear.picture.rgb)
     assert end_of(play, clear.say).error.startswith(NOT_ACTIVE)
-    assert play.node.session.newest is None
+    assert play.view.session.newest is None
     assert manage.do(ACTIVATE) and manage.state == "active"
     assert found(play, clear)
     assert manage.do(DEACTIVATE) and manage.state == "inactive"

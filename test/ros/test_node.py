@@ -149,9 +149,9 @@ def test_compressed_images(stage, embedded_engine, clear):
     play.person.say(clear.say)
     end = play.hear(GroundedObject)
     assert end.outcome == GroundedObject.OUTCOME_GROUNDED and end.header.frame_id == "here"
-    play.until(lambda: play.node.session.newest is not None)
+    play.until(lambda: play.view.session.newest is not None)
     publisher.publish(CompressedImage(format="png", data=png[:50]))
-    play.until(lambda: len(play.node.session.newest.image.data) == 50)
+    play.until(lambda: len(play.view.session.newest.image.data) == 50)
     assert "cannot be decoded" in error_of(play)
 
 
@@ -179,9 +179,9 @@ def test_a_camera_that_stopped_and_one_with_old_stamps(stage, embedded_engine, c
     assert "the camera has stopped" in error_of(play)
     old = image_from_rgb(clear.picture.rgb, Header())
     old.header.stamp.sec = 1_000_000
-    before = play.node.session.newest
+    before = play.view.session.newest
     play.camera._publisher.publish(old)
-    play.until(lambda: play.node.session.newest is not before)
+    play.until(lambda: play.view.session.newest is not before)
     assert "stamps" in error_of(play)
     old.header.stamp.sec = 0  # a camera that does not stamp is judged by arrival alone
     play.camera._publisher.publish(old)

@@ -2,16 +2,23 @@
 
 import dataclasses
 import runpy
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from std_msgs.msg import String
 
+from clue_ros.msg import GroundedObject
 from clue_ros.ros import parameters
+from clue_ros.ros.conversions import frame_from_image
 from clue_ros.ros.parameters import ROWS, TABLE, Settings
+from clue_ros.ros.script import BOX, QUESTION
 from clue_ros.types import InputError
+from company import Manager
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "clue.yaml"
 
@@ -60,6 +67,13 @@ def test_defaults_and_overrides(bare):
     ({"allow_download": "yes"}, "it must be a truth value"),
     ({"image_transport": "theora"}, "it must be one of raw, compressed"),
     ({"max_frame_age": float("nan")}, "it must lie between"),
+    ({"cameras": "front"}, "parameter cameras is 'front': it must be a list of names, such as ['']"),
+    ({"cameras": [1, 2]}, "parameter cameras has the name 1: a name is made of letters, digits and _"),
+    ({"cameras": ["front", "2nd"]}, "parameter cameras has the name '2nd': a name is made of letters"),
+    ({"cameras": ["front camera"]}, "begins with a letter, and is not heatmap"),
+    ({"cameras": ["cell/front"]}, "begins with a letter, and is not heatmap"),
+    ({"cameras": ["", "heatmap"]}, "is not heatmap"),
+    ({"cameras": ["wrist", "wrist"]}, "it must hold one name or more, each once"),
 ])
 def test_wrong_values_are_refused_in_a_sentence(bare, given, words):
     with pytest.raises(InputError) as error:
@@ -82,9 +96,64 @@ def test_what_the_model_is_made_from_changes_only_without_a_model(bare):
     settings = parameters.declare(bare(device="cpu"))
     assert parameters.verdict([Parameter("device", value="cuda")]).successful
     for row in TABLE:
-        other = {str: "another", bool: not row.default, int: 7, float: 0.7}[type(row.default)]
+        other = {str: "another", bool: not row.default, int: 7, float: 0.7, list: ["front"]}[type(row.default)]
         change = Parameter(row.name, value=row.choices[-1] if row.choices else other)
         assert parameters.verdict([change], settings).successful != row.unconfigured, row.name
     refused = parameters.verdict([Parameter("device", value="cuda")], settings)
     assert "parameter device cannot change while a model is loaded: deactivate and clean up" in refused.reason
     assert parameters.verdict([Parameter("device", value="cpu")], settings).successful  # it does not change
+
+
+# -- at run time on real DDS, set by service as `ros2 param set` does ------------------------------------------------------
+
+
+def test_waiting_ends_by_the_present_limits(stage, embedded_engine, script):
+    """Those of a request that waits already, too."""
+    ambiguous = next(step for step in script if step.expect == QUESTION)
+    play = stage(embedded_engine)
+    manage = Manager(play)
+    play.person.say(ambiguous.say)
+    assert not play.rest(0.5)
+    assert manage.set("instruction_timeout", 0.2) == ""
+    assert play.hear(GroundedObject, 5.0).error.startswith("no image on topic")
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    play.hear(String)
+    assert manage.set("question_timeout", 0.3) == ""
+    assert play.hear(GroundedObject, 5.0).outcome == GroundedObject.OUTCOME_QUESTION_TIMEOUT
+    assert manage.set("question_timeout", 60.0) == ""
+    play.camera.show(None)
+    assert manage.set("max_frame_age", 0.1) == ""
+    play.until(lambda: play.view.session.newest.age(time.monotonic()) > 0.1)
+    play.person.say(ambiguous.say)
+    assert "max_frame_age is 0.1 s" in play.hear(GroundedObject, 5.0).error
+    assert manage.set("max_frame_age", 0.0) == ""
+    play.person.say(ambiguous.say)
+    assert play.hear(String)
+
+
+def test_turn_limit_risk_and_overlay_act_on_the_next_instruction(stage, embedded_engine, script):
+    ambiguous = next(step for step in script if step.expect == QUESTION)
+    play = stage(embedded_engine)
+    manage = Manager(play)
+    play.show(ambiguous.picture)
+
+    def end(**changes):
+        assert [manage.set(name, value) for name, value in changes.items()] == [""] * len(changes)
+        play.person.pictures.clear()
+        play.person.say(ambiguous.say)
+        return play.hear((GroundedObject, String))
+
+    def colour():
+        """How far the pixels of the overlay that comes are from grey: a heatmap is bright red and blue."""
+        play.until(lambda: play.person.pictures)
+        shown, = play.person.pictures.values()
+        return float(np.ptp(frame_from_image(shown).rgb[:480].astype(int), axis=2).mean())
+    assert isinstance(end(), String)
+    assert end(turn_limit=0).outcome == GroundedObject.OUTCOME_SUPERSEDED
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_TURN_LIMIT
+    assert end(risk=1.0).outcome == GroundedObject.OUTCOME_GROUNDED
+    assert end(overlay_alpha=0.0).outcome == GroundedObject.OUTCOME_GROUNDED
+    bare = colour()
+    assert end(overlay_alpha=1.0).outcome == GroundedObject.OUTCOME_GROUNDED
+    assert colour() > 1.1 * bare

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -122,12 +123,42 @@ def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, namespace, c
     play.until(lambda: not play.person.connected(), 2.0)  # it took its leave: nobody waits for it
 
 
+def test_a_node_that_is_killed_in_a_look_is_started_again_and_answers(run_node, namespace, company, script):
+    """The camera and the person never stopped; of the killed node they hear nothing, of the new one the box."""
+    play = company(namespace)
+    step = next(s for s in script if s.expect == BOX)
+    play.camera.show(small(step))
+    killed = run_node(code=SLOW_NODE)
+    assert play.person.wait_for_node(60.0)
+    play.person.say(step.say)
+    wait_for("looking", killed)
+    killed.kill()
+    assert killed.wait(5) == -signal.SIGKILL
+    assert not [m for m in play.rest() if isinstance(m, GroundedObject)]
+    started = run_node()
+    wait_for("say what to look for on", started)
+    for _ in range(20):  # what is said before the new node is discovered reaches nobody
+        play.person.say(step.say)
+        if any(isinstance(m, GroundedObject) and m.outcome == GroundedObject.OUTCOME_GROUNDED for m in play.rest(1.5)):
+            break
+    else:
+        raise AssertionError("the new node does not answer")
+    assert end(started) < 2.0
+
+
 def test_a_bad_or_misspelt_parameter_is_told_at_start(run_node):
     process = run_node("-p", "risk:=1.5", "-p", "rsik:=0.5")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in output
     assert "parameter risk is 1.5: it must lie between 0 and 1" in output
     assert "there is no parameter 'rsik': is 'risk' meant?" in output
+
+
+def test_an_empty_list_is_told_at_start(run_node):
+    process = run_node("-p", "cameras:=[]")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in output
+    assert "a parameter was given without a value, or as an empty list: give it one, or leave it out" in output
 
 
 def resident(process):
@@ -149,6 +180,29 @@ def large_model(folder):
     model = new_model(size, AutoTokenizer.from_pretrained(folder / "base"))
     model.save_pretrained(folder / "base")
     return sum(p.numel() for p in model.parameters()) * torch.float32.itemsize / 2 ** 20
+
+
+def test_a_model_that_memory_is_too_small_for_and_then_one_that_fits(run_node, namespace, company, tmp_path, script):
+    """The system itself refuses the memory, as it does in a container."""
+    play = company(namespace)
+    weights = large_model(tmp_path / "large")
+    process = run_node("-p", "autostart:=false")
+    assert play.person.wait_for_node(60.0)
+    manage = Manager(play)
+    assert manage.do(CONFIGURE, CLEANUP)  # the libraries are in memory from now on
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
+    limit = int(pages * resource.getpagesize() + 0.6 * weights * 2 ** 20)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    assert manage.set("model", str(tmp_path / "large")) == "" and not manage.do(CONFIGURE)
+    play.person.say("the red mug")
+    error = play.hear(GroundedObject).error
+    assert error.startswith("out of memory while loading the model: use a smaller model"), error
+    assert manage.set("model", "tabletop") == "" and manage.do(CONFIGURE, ACTIVATE)
+    step = next(s for s in script if s.expect == BOX)
+    play.camera.show(small(step))
+    play.person.say(step.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+    assert end(process) < 2.0
 
 
 def test_cleanup_gives_the_memory_back(run_node, namespace, company, tmp_path, script):

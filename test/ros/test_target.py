@@ -18,6 +18,7 @@ from clue_ros.ros.conversions import box_from_message, nanoseconds
 from clue_ros.ros.script import BOX as CLEAR
 from clue_ros.ros.target import back_project, depth_in_box, depth_in_metres, locate
 from clue_ros.types import Box, InputError
+from company import Manager
 
 SIZE = W, H = 640, 480
 BOX = Box(200, 100, 320, 260)
@@ -202,11 +203,11 @@ def test_depth_of_another_camera_is_refused():
 class DepthCamera:
     """Publishes calibration and depth for each image of the stage's camera, as an RGB-D camera does.
 
-    metres: what it sees, None for nothing; late: seconds between image and depth.
+    metres: what it sees, None for nothing; late: seconds between image and depth; changes: of its calibration.
     """
 
     def __init__(self, play):
-        self.metres, self.late, self.targets = None, 0.0, []
+        self.metres, self.late, self.changes, self.targets = None, 0.0, {}, []
         node = play.person
         self.depth, self.info = node.create_publisher(Image, "depth", 5), node.create_publisher(CameraInfo, "camera_info", 5)
         node.create_subscription(Image, "image", self._see, 5)
@@ -216,7 +217,7 @@ class DepthCamera:
 
     def _see(self, msg):
         if self.metres is not None:
-            self.info.publish(calibration(header=msg.header))
+            self.info.publish(calibration(header=msg.header, **self.changes))
             stamp = (Time.from_msg(msg.header.stamp) + Duration(seconds=self.late)).to_msg()
             header = Header(frame_id=msg.header.frame_id, stamp=stamp)
             self.depth.publish(depth_message(self.metres, "16UC1", header=header))
@@ -236,8 +237,8 @@ def test_target_on_real_dds(stage, embedded_engine, script):
 
     def seconds_away():
         """Between the newest image and the depth nearest to it."""
-        newest = play.node.session.newest
-        depth = play.node.target._nearest.get(newest)
+        newest = play.view.session.newest
+        depth = play.view.target._nearest.get(newest)
         if depth is None:
             return math.nan
         return abs(nanoseconds(depth.header.stamp) - nanoseconds(newest.image.header.stamp)) / 1e9
@@ -258,7 +259,7 @@ def test_target_on_real_dds(stage, embedded_engine, script):
     play.until(lambda: seconds_away() > 20)
     for _ in range(2):
         find()
-        play.until(lambda: play.node.target._waiting is None)
+        play.until(lambda: play.view.target._waiting is None)
     play.logged("no target is published: the depth image nearest in time is")
     assert len(camera.targets) == 1
     assert sum("no target is published: the depth" in line for line in play.log) == 1  # the same cause is told once
@@ -267,6 +268,30 @@ def test_target_on_real_dds(stage, embedded_engine, script):
     find()
     play.logged("depth pixels in the middle of the box were measured")
     assert len(camera.targets) == 1
+
+
+def test_depth_parameters_act_on_the_next_box(stage, embedded_engine, script):
+    clear = next(step for step in script if step.expect == CLEAR)
+    play = stage(embedded_engine, depth=True)
+    manage, camera = Manager(play), DepthCamera(play)
+    camera.changes = {"p": np.column_stack([2 * K, np.zeros(3)]).ravel()}
+    camera.metres, camera.late = np.full((H, W), 0.8, np.float32), 6.0
+    play.show(clear.picture)
+
+    def find():
+        play.person.say(clear.say)
+        assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+        play.until(lambda: play.view.target._waiting is None)
+    find()
+    play.logged("depth_tolerance is 0.05 s")
+    assert not camera.targets and manage.set("depth_tolerance", 10.0) == ""
+    find()
+    play.until(lambda: len(camera.targets) == 1)
+    assert manage.set("rectified", True) == ""
+    find()
+    play.until(lambda: len(camera.targets) == 2)
+    by_k, by_p = (target.point for target in camera.targets)
+    assert by_k.x != by_p.x and by_k.z == by_p.z == pytest.approx(0.8)
 
 
 def test_without_the_parameter_nothing_listens_to_depth(stage, embedded_engine):

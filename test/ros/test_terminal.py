@@ -107,7 +107,7 @@ def test_no_node_and_a_node_that_goes(stage, embedded_engine, piped):
     talk.stdin.write("the red mug\n")  # there is no image: it waits
     talk.stdin.flush()
     assert talk.stdout.readline() == "person  the red mug\n"
-    play.until(lambda: play.node.session.request is not None)
+    play.until(lambda: play.view.session.request is not None)
     play.close()
     printed, errors = talk.communicate("the blue mug\n", timeout=PATIENCE)
     assert printed == "error   the node was shut down before the instruction was finished\nperson  the blue mug\n"

@@ -20,10 +20,22 @@ class Log:
     """Keeps what was logged."""
 
     def __init__(self):
-        self.debugged = []
+        self.debugged, self.errors = [], []
 
     def debug(self, text):
         self.debugged.append(text)
+
+    def error(self, text):
+        self.errors.append(text)
+
+
+class Worked(Worker):
+    """A worker with one session before it."""
+
+    def __init__(self, session, publish, **options):
+        super().__init__(before_look=lambda _: None, **options)
+        self.session, self.desk = session, self.open(session, publish=publish, present=lambda *_: None)
+        self.handle = self.desk.handle
 
 
 class Engine:
@@ -48,8 +60,7 @@ def work():
 
     def start(engine=None, to_frame=lambda image: Frame(PIXELS)):
         events, log = [], Log()
-        worker = Worker(Session(Limits(max_frame_age=0)), to_frame=to_frame, publish=events.extend,
-                        present=lambda *_: None, before_look=lambda _: None, log=log)
+        worker = Worked(Session(Limits(max_frame_age=0)), events.extend, to_frame=to_frame, log=log)
         worker.handle(lambda now: worker.session.see(Snapshot("picture", now)))
         workers.append(worker)
         assert engine is None or worker.load(lambda: engine) == ""
@@ -107,11 +118,24 @@ def huge():
     return torch.empty(2 ** 60)
 
 
+def huge_and_told_as_a_files():
+    """As the loaders do, who cannot tell it from a file that is damaged."""
+    try:
+        huge()
+    except RuntimeError as error:
+        raise ModelError("m/base/model.safetensors cannot be read") from error
+
+
 @pytest.mark.parametrize("make, words", [
     (raising(ModelError("m/config.json is missing")), "m/config.json is missing"),
     (raising(OSError("disk\nmore")), "loading the model failed: OSError: disk; the log"),
     (raising(torch.OutOfMemoryError("CUDA")), "out of memory while loading the model: use a smaller model"),
     (huge, "out of memory while loading the model: use a smaller model"),
+    (huge_and_told_as_a_files, "out of memory while loading the model: use a smaller model"),
+    (raising(RuntimeError("CUDA error: out of memory\nCUDA kernel errors ...")), "out of memory while loading the model"),
+    (raising(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")),
+     "out of memory while loading the model"),
+    (raising(OSError(12, "Cannot allocate memory")), "out of memory while loading the model"),
 ])
 def test_a_model_that_cannot_be_loaded_and_then_one_that_can(work, make, words):
     worker, events, _ = work()
@@ -148,6 +172,16 @@ def test_unload_gives_the_engine_back_after_the_look(work):
     unloading.join(5)
     assert alive() is None and worker.engine is None
     assert [e.outcome for e in events if isinstance(e, Finished)] == [Outcome.GROUNDED]
+
+
+def test_an_output_that_fails_is_told_and_the_thread_lives_on(work):
+    worker, events, log = work(Engine())
+    worker.desk.present = raising(RuntimeError("no paper"))
+    for _ in range(2):
+        assert outcome(worker, events).outcome is Outcome.GROUNDED
+    worker.desk.present = lambda *_: None
+    assert outcome(worker, events).outcome is Outcome.GROUNDED
+    assert log.errors == ["telling of a look failed: RuntimeError: no paper; the log at level debug has the details"] * 2
 
 
 def test_an_unusable_picture_is_an_error(work):
@@ -192,3 +226,48 @@ def test_stop_does_not_wait_for_a_load(work):
     assert sentences == ["the node was shut down"]
     loaded.set()
     assert worker.stop("over", 5)
+
+
+def test_sessions_take_turns():
+    """A flood of instructions in one session keeps no look of another waiting for more than one look."""
+    served, may_look = [], threading.Semaphore(0)
+    engine = Engine(lambda: may_look.acquire(timeout=5))
+    worker = Worker(to_frame=lambda image: Frame(PIXELS), before_look=lambda _: None, log=Log())
+
+    def begin(name):
+        def publish(events):
+            served.extend(name for e in events if isinstance(e, Finished) and e.outcome is Outcome.GROUNDED)
+        desk = worker.open(Session(Limits(max_frame_age=0)), publish=publish, present=lambda *_: None)
+        desk.handle(lambda now: desk.session.see(Snapshot("picture", now)))
+        return desk
+    front, wrist, rear = map(begin, ("front", "wrist", "rear"))
+    assert worker.load(lambda: engine) == ""
+    front.handle(lambda now: front.session.instruct("the mug", now))
+    wrist.handle(lambda now: wrist.session.instruct("the can", now))
+    rear.handle(lambda now: rear.session.instruct("the bowl", now))
+    for count in range(1, 5):
+        may_look.release()
+        end = time.monotonic() + 5
+        while len(served) < count and time.monotonic() < end:
+            time.sleep(0.005)
+        if count < 3:
+            front.handle(lambda now: front.session.instruct("the mug", now))
+    assert served == ["front", "wrist", "rear", "front"]
+    assert worker.stop("over", 5)
+
+
+def test_sessions_do_not_hear_each_other_and_stop_ends_them_all():
+    worker, heard = Worker(to_frame=None, before_look=None, log=Log()), {}
+
+    def begin(name):
+        heard[name] = []
+        return worker.open(Session(Limits()), publish=heard[name].extend, present=lambda *_: None)
+    front, wrist = begin("front"), begin("wrist")
+    front.handle(lambda now: front.session.instruct("the mug", now))
+    wrist.handle(lambda now: wrist.session.instruct("the can", now))
+    wrist.handle(lambda now: wrist.session.instruct("the bowl", now))
+    assert not heard["front"] and [e.outcome for e in heard["wrist"] if isinstance(e, Finished)] == [Outcome.SUPERSEDED]
+    assert worker.stop("the node was shut down", 5)
+    ends = [(e.request.instruction, e.error) for name in heard for e in heard[name]
+            if isinstance(e, Finished) and e.outcome is Outcome.ERROR]
+    assert ends == [("the mug", "the node was shut down"), ("the bowl", "the node was shut down")]

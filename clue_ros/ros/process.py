@@ -1,0 +1,54 @@
+"""clue_node as a process of its own, for programs that try it or measure it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def free_domain() -> int:
+    """A DDS domain that nobody on this machine seems to use (its first discovery port is free)."""
+    start = os.getpid()
+    for domain in ((start + k) % 90 + 10 for k in range(90)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7410 + 250 * domain))
+            except OSError:
+                continue
+            return domain
+    return 0
+
+
+def keep_apart() -> str:
+    """Use a domain of this machine alone from now on, where the environment names none; its number. Fast DDS gets room for
+    images in shared memory, where the environment does not say how it is set up."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for parent in Path(__file__).resolve().parents:
+        for folder in (parent / "config", parent / "share" / "clue_ros" / "config"):
+            if (folder / "fastdds.xml").is_file():
+                os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(folder / "fastdds.xml"))
+    return os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
+
+
+@contextmanager
+def running_node(namespace: str, log: Path, **parameters: object) -> Iterator[subprocess.Popen]:
+    """The node with these parameters; its output goes to the file `log`. It is stopped at the end, as by Ctrl-C."""
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    command = [sys.executable, "-m", "clue_ros.ros.node", "--ros-args", "-r", f"__ns:={namespace}", *given]
+    with log.open("w", encoding="utf-8") as file:
+        node = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            yield node
+        finally:
+            node.send_signal(signal.SIGINT)
+            try:
+                node.wait(5.0)
+            except subprocess.TimeoutExpired:
+                node.kill()
+                node.wait()

@@ -1,0 +1,39 @@
+"""The soak command, for some seconds: the books it keeps are whole."""
+
+import json
+import subprocess
+import sys
+
+from clue_ros.msg import GroundedObject
+from clue_ros.ros import soak
+from clue_ros.ros.customer import Customer
+
+
+def test_some_seconds_of_dialogs(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "clue_ros.ros.soak", "--minutes", "0.08", "--out", str(tmp_path)],
+                          capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    part = json.loads((tmp_path / "soak.json").read_text())["dialogs"]
+    assert json.loads(done.stdout)["dialogs"] == part
+    assert part["instructions by number of outcomes"] == {"1": part["instructions"]} and part["instructions"] > 1
+    assert sum(part["outcomes"].values()) == part["instructions"]
+    assert part["images"]["published"] > part["images"]["lost on the way"] >= 0
+    assert 0 < part["reply [ms]"]["p50"] <= part["reply [ms]"]["p99"]
+    assert all(100 < megabytes < 8000 for megabytes in part["memory [MB]"].values())
+
+
+def test_an_outcome_is_booked_to_its_instruction(ros):
+    customer = Customer(namespace="/books")
+    numbers = [customer.order(words) for words in ("the mug", " \t ", "the\nmug", "")]
+    assert numbers == [0, 1, 2, 3] and not customer.settled()
+    for number in (2, 0, 3, 2):
+        blanks = f"{number:b}".replace("0", " ").replace("1", "\t")
+        customer._on_end(GroundedObject(instruction=f"the\nmug\n{blanks}"))
+    assert [len(customer.ends(number)) for number in numbers] == [1, 0, 2, 1]
+    assert not customer.settled()
+    customer.destroy_node()
+
+
+def test_percentiles_of_nothing_and_of_something():
+    assert soak.percentiles([]) == {"n": 0}
+    assert soak.percentiles(list(range(101))) == {"n": 101, "p50": 50.0, "p95": 95.0, "p99": 99.0}

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from clue_ros.tabletop.dataset import without_one
+from clue_ros.tabletop.dataset import variant_of, without_one
 from clue_ros.tabletop.render import Renderer
 from clue_ros.tabletop.scene import to_json
 from clue_ros.tabletop.world import World
@@ -20,8 +20,9 @@ from clue_ros.tabletop.world import World
 QUALITY = 90  # of the JPEG files
 
 
-def twins(renderer: Renderer, index: int, seed: int):
+def twins(index: int, seed: int):
     """(uint8[H, W, 3] RGB, Scene) of scene 2 * index and of its twin, as the data set of that seed has them."""
+    renderer = Renderer(World(resolution=(640, 480)), variant_of(seed, index))
     rng = np.random.default_rng((seed, index))
     while True:
         poses = renderer.sample(rng)
@@ -30,6 +31,7 @@ def twins(renderer: Renderer, index: int, seed: int):
         names = [f"{2 * index + k:04d}.jpg" for k in (0, 1)]
         drawn = [renderer.draw(p, 2 * index + k, names[k]) for k, p in enumerate((poses, without_one(poses, rng)))]
         if None not in drawn:
+            renderer.close()
             return drawn
 
 
@@ -41,15 +43,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("resource/demo"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    renderer = Renderer(World(resolution=(640, 480)))
     with (options.out / "scenes.jsonl").open("w", encoding="utf-8") as lines:
         for index in options.index:
-            pair = twins(renderer, index, options.seed)
+            pair = twins(index, options.seed)
             for k, (rgb, scene) in enumerate(pair):
                 cv2.imwrite(str(options.out / scene.image), rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
                 lines.write(to_json(dataclasses.replace(scene, pair=pair[1 - k][1].id)) + "\n")
-    for context in (renderer.colour, renderer.labels):
-        context.close()  # at exit OSMesa complains
 
 
 if __name__ == "__main__":

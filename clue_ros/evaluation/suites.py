@@ -107,6 +107,12 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
                  np.array(best), np.array(recalls))
 
 
+def verdict_scores(clue: Clue, truth: np.ndarray, probability: np.ndarray) -> Table:
+    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it. bool[n], float[n]."""
+    scores = detection_scores(truth, probability, clue.threshold)
+    return scores | {"F1 at P 0.5": detection_scores(truth, probability, 0.5)["F1"]}
+
+
 def _recall(ambiguity: Ambiguity, example: Example, size: tuple[int, int]) -> float:
     meant = [in_pixels(b, size) for b in example.boxes]
     return float(np.mean([any(c.box.iou(m) >= 0.5 for c in ambiguity.candidates) for m in meant]))
@@ -116,7 +122,7 @@ def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     """Detector scores on counterfactual pairs (balanced by construction), what acting at its word would risk, and the
     questions it asks."""
     looks = look_at_pairs(clue, SceneImages(folder), seed, limit)
-    table = {f"ambiguity {k}": v for k, v in detection_scores(looks.ambiguous, looks.probability, clue.threshold).items()}
+    table = {f"ambiguity {k}": v for k, v in verdict_scores(clue, looks.ambiguous, looks.probability).items()}
     first_token = detection_scores(looks.ambiguous, looks.asks, 0.5)
     table |= {f"first token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
     table |= risk_scores(looks.iou < 0.5, looks.probability, clue.threshold)
@@ -147,7 +153,7 @@ def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = Non
         probability.append(understand(clue, frame, Prompt(c.text))[1].probability)
     truth = np.array([c.ambiguous for c in controlled])
     words = detection_scores(truth, np.array(it2p.words_alone(controlled)), 0.5)
-    ours = detection_scores(truth, np.array(probability), clue.threshold)
+    ours = verdict_scores(clue, truth, np.array(probability))
     return {"IT2P pointing accuracy": bootstrap(np.mean, np.array(hits)),
             **{f"IT2P ambiguity {k}": v for k, v in ours.items()},
             **{f"IT2P words alone {k}": words[k] for k in ("F1", "AUROC")}}

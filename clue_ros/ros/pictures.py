@@ -81,8 +81,7 @@ def rendered(seed: int) -> Iterator[Picture]:
                 yield Picture(f"live {number}", *drawn)
                 number += 1
     finally:
-        for context in (renderer.colour, renderer.labels):
-            context.close()  # left open, OSMesa complains at exit
+        renderer.close()
 
 
 def open_source(source: str, seed: int = 0) -> Callable[[], Picture]:

@@ -33,7 +33,7 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
     """Render scene `index` (and its twin), save the pixels, return the records."""
     index, seed, pairs, folder, world = job
     rng = np.random.default_rng((seed, index))
-    renderer = _renderer(world, 1000 * seed + index // ALIKE)
+    renderer = _renderer(world, variant_of(seed, index))
     while True:
         poses = renderer.sample(rng)
         if len(poses) < 2 + pairs:
@@ -48,6 +48,11 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
         cv2.imwrite(str(Path(folder) / scene.image), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         scenes.append(dataclasses.replace(scene, pair=drawn[1 - k][1].id) if pairs else scene)
     return scenes
+
+
+def variant_of(seed: int, index: int) -> int:
+    """Of the meshes and cloths of that scene, for `Renderer`."""
+    return 1000 * seed + index // ALIKE
 
 
 def without_one(poses: list[Pose], rng: np.random.Generator) -> list[Pose]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, dialog_losses,
                                       settling_losses, with_adapter)
 from clue_ros.training.forward import fourier_locations_
-from clue_ros.training.loop import fit
+from clue_ros.training.loop import LoopConfig, fit
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
 from clue_ros.types import InputError
 from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_, with_deeper_tower
@@ -52,7 +52,7 @@ HEADS = "heads.safetensors"
 def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
     """The three stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
     source = read_training(data)
-    tower, dense = _train_tower(config, source, out, seed)
+    tower, head = _tower(out, replace(config.vision, seed=seed), lambda: _new_tower(config, source, seed))
     tokenizer = _tokenizer(source, out, config.size)
     torch.manual_seed(seed)
     model = new_model(config.size, tokenizer)
@@ -61,7 +61,7 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
     fourier_locations_(model.get_input_embeddings(), grammar.first_location, seed)
     load_tower(model.model.vision_tower, tower)
     taught = Taught(model, config.emphasis)
-    taught.dense.load_state_dict(dense)
+    taught.dense.load_state_dict(head)
     batches = GroundedBatches(source, grammar, config.size.side, config.size.side // config.size.patch, config.images,
                               config.prompts, seed + 1)
     losses = grounded_losses(grammar.first_location)
@@ -80,17 +80,14 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     model = with_deeper_tower(old.float(), config.layers)
     use_probed_attention(model)
-    model.model.vision_tower.set_attn_implementation("eager")  # as in `_train_tower`
+    model.model.vision_tower.set_attn_implementation("eager")  # as in `_new_tower`
     taught = Taught(model, config.emphasis)
     taught.load_state_dict(load_file(run / HEADS), strict=False)
     vision = model.config.vision_config
     side, grid = vision.image_size, vision.image_size // vision.patch_size
-    if not (done := out / "tower.safetensors").is_file():
-        dense = DenseTower(model.model.vision_tower, vision.hidden_size, taught.dense)
-        fit(dense, DenseBatches(source, side, grid, config.vision_batch, seed + 5), dense_losses,
-            replace(config.vision, seed=seed), out / "vision", name="vision")
-        save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, done)
-    tower, head = _parts(done)
+    tower, head = _tower(out, replace(config.vision, seed=seed), lambda: (
+        DenseTower(model.model.vision_tower, vision.hidden_size, taught.dense),
+        DenseBatches(source, side, grid, config.vision_batch, seed + 5)))
     load_tower(model.model.vision_tower, tower)
     taught.dense.load_state_dict(head)
     batches = GroundedBatches(source, grammar, side, grid, config.images, config.prompts, seed + 6, twins=config.twins)
@@ -115,25 +112,25 @@ def read_training(folders: Sequence[Path]) -> SceneImages:
     return source
 
 
-def _train_tower(config: BaseConfig, source: SceneImages, out: Path, seed: int) -> tuple[dict, dict]:
-    """The first stage, unless its result is there; the weights of the tower and of its dense head."""
-    done = out / "tower.safetensors"
-    if not done.is_file():
-        size = config.size
-        torch.manual_seed(seed)
-        dense = DenseTower(SiglipVisionModel(vision_config(size)), size.vision_width)
-        dense.tower.set_attn_implementation("eager")  # on a CPU in bfloat16 its backward pass is the fastest
-        sincos_positions_(dense.tower, size)
-        batches = DenseBatches(source, size.side, size.side // size.patch, config.vision_batch, seed)
-        whiten_patches_(dense.tower, torch.cat([batches(10 ** 6 + i)["pixel_values"] for i in range(80)]))
-        fit(dense, batches, dense_losses, replace(config.vision, seed=seed), out / "vision", name="vision")
+def _new_tower(config: BaseConfig, source: SceneImages, seed: int) -> tuple[DenseTower, DenseBatches]:
+    """An untrained tower with its dense head, and what to train it on."""
+    size = config.size
+    torch.manual_seed(seed)
+    dense = DenseTower(SiglipVisionModel(vision_config(size)), size.vision_width)
+    dense.tower.set_attn_implementation("eager")  # on a CPU in bfloat16 its backward pass is the fastest
+    sincos_positions_(dense.tower, size)
+    batches = DenseBatches(source, size.side, size.side // size.patch, config.vision_batch, seed)
+    whiten_patches_(dense.tower, torch.cat([batches(10 ** 6 + i)["pixel_values"] for i in range(80)]))
+    return dense, batches
+
+
+def _tower(out: Path, loop: LoopConfig, make: Callable[[], tuple[DenseTower, DenseBatches]]) -> tuple[dict, dict]:
+    """The weights of the tower and of its dense head after the first stage: of an earlier run, or trained now."""
+    if not (done := out / "tower.safetensors").is_file():
+        dense, batches = make()
+        fit(dense, batches, dense_losses, loop, out / "vision", name="vision")
         save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, done)
-    return _parts(done)
-
-
-def _parts(file: Path) -> tuple[dict, dict]:
-    """The weights of a saved DenseTower's tower and head."""
-    weights = load_file(file)
+    weights = load_file(done)
     part = lambda name: {k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)}  # noqa: E731
     return part("tower."), part("head.")
 

@@ -43,8 +43,8 @@ class FurtherConfig:
 @dataclass(frozen=True)
 class AdapterConfig:
     """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
-    of the decoder's first layers get a LoRA (None: all). settle: steps in which the detector goes on alone, on attention
-    that no longer moves."""
+    of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
+    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts."""
 
     loop: LoopConfig
     images: int = 8
@@ -56,7 +56,9 @@ class AdapterConfig:
     head_mean: bool = False
     twins: float = 0.35
     lora_layers: int | None = None
-    settle: int = 0
+    settle: LoopConfig | None = None
+    settle_looks: int = 160
+    settle_batch: int = 128
 
 
 _TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
@@ -71,7 +73,8 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
         "base": BaseConfig(),
         "further": FurtherConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6, settle=200),
+        "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6,
+                                   settle=LoopConfig(steps=1200, learning_rate=2e-3, weight_decay=1e-2, workers=0)),
     },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=300, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
@@ -79,7 +82,8 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
-        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), settle=2),
+        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), settle=_SHORT, settle_looks=2,
+                                   settle_batch=4),
     },
     "paligemma2": {
         "ivg": AdapterConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_PALIGEMMA2,

@@ -8,7 +8,7 @@ question, the box and the detector.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from clue_ros.data import examples
 from clue_ros.detector.network import Detector
 from clue_ros.training.base import Emphasis, Sampler, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
-from clue_ros.training.loop import Losses
+from clue_ros.training.loop import Losses, to_device
 
 DIALOG_MIXTURE: tuple[tuple[float, Sampler], ...] = (
     (0.40, examples.clear), (0.35, examples.ambiguous), (0.25, examples.answered))
@@ -96,15 +96,31 @@ def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable
     return losses
 
 
-def settling_losses(weights: DetectorEmphasis) -> Callable[[Dialogue, dict, int], Losses]:
-    """The loss of the detector alone, on the attention of a model that is finished: no gradient, no dropout there."""
+SEEN = ("ambiguous", "referents", "point", "boxes")  # what the detector's losses need beside the maps
 
-    def losses(dialogue: Dialogue, batch: dict[str, Tensor], step: int) -> Losses:
-        dialogue.model.eval()
-        layers = dialogue.detector.settings.layers
-        with torch.no_grad():
-            maps = batch_maps(run(dialogue.model, batch, layers), batch, layers)
-        terms, right = _detector_terms(dialogue.detector, maps, batch, weights)
+
+@torch.no_grad()
+def look_at(dialogue: Dialogue, batches: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The attention of a finished model for all prompts of these batches, "maps" of `batch_maps`, and the truth about them;
+    point and boxes padded to the most referents of any."""
+    dialogue.model.eval()  # no dropout: it is looked at as it will be used
+    layers, rows = dialogue.detector.settings.layers, []
+    for batch in batches:
+        batch = to_device(batch, dialogue.model.device)
+        maps = batch_maps(run(dialogue.model, batch, layers), batch, layers)
+        rows.append(to_device({"maps": maps, **{key: batch[key] for key in SEEN}}, torch.device("cpu")))
+    most = max(row["point"].shape[1] for row in rows)
+    for row in rows:
+        missing = most - row["point"].shape[1]
+        row |= {key: F.pad(row[key], (0, 0, 0, missing)) for key in ("point", "boxes")}
+    return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+
+def detector_losses(weights: DetectorEmphasis) -> Callable[[Detector, dict, int], Losses]:
+    """The loss of the detector alone, on batches with "maps"."""
+
+    def losses(detector: Detector, batch: dict[str, Tensor], step: int) -> Losses:
+        terms, right = _detector_terms(detector, batch["maps"], batch, weights)
         return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}, "right": right}
 
     return losses

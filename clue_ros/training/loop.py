@@ -92,7 +92,7 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
             tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=2) as bar:
         for step, batch in enumerate(loader, start):
             with accelerator.autocast():
-                losses = losses_of(model, _to(batch, accelerator.device), step)
+                losses = losses_of(model, to_device(batch, accelerator.device), step)
             accelerator.backward(losses["loss"])
             accelerator.clip_grad_norm_(trainable, config.clip)
             for each in stepped:
@@ -147,7 +147,7 @@ def fast_bf16() -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def _to(batch, device: torch.device):
+def to_device(batch, device: torch.device):
     """The tensors of a dict on the device; everything else as it is."""
     return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
 

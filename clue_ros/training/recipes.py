@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from tqdm import trange
 from transformers import (AutoTokenizer, PaliGemmaForConditionalGeneration, PaliGemmaProcessor, PreTrainedTokenizerFast,
                           SiglipImageProcessorPil, SiglipVisionModel)
 
@@ -35,8 +36,8 @@ from clue_ros.model_folder import save_detector
 from clue_ros.tabletop.scene import Scene
 from clue_ros.training.base import GroundedBatches, Taught, grounded_losses
 from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig
-from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, dialog_losses,
-                                      settling_losses, with_adapter)
+from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
+                                      dialog_losses, look_at, with_adapter)
 from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, fit
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
@@ -216,11 +217,19 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
         groups=groups, name="ambiguity", stop_after=stop_after)
     dialogue.peft.save_pretrained(out / "adapter")
     if config.settle and stop_after is None:
-        dialogue.model.requires_grad_(False)
-        fit(dialogue, replace(batches, seed=seed + 7), settling_losses(config.detector),
-            replace(config.loop, seed=seed, steps=config.settle, learning_rate=config.detector_rate), out / "settle", name="settle")
+        _settle(dialogue, replace(batches, seed=seed + 7), config, out / "settle", seed)
     save_detector(dialogue.detector, out / "detector")
     return out
+
+
+def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig, out: Path, seed: int) -> None:
+    """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
+    seen = look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
+
+    def some(step: int) -> dict[str, torch.Tensor]:
+        rows = np.random.default_rng((seed, step)).integers(0, len(seen["maps"]), config.settle_batch)
+        return {key: value[rows] for key, value in seen.items()}
+    fit(dialogue.detector, some, detector_losses(config.detector), replace(config.settle, seed=seed), out, name="settle")
 
 
 def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:

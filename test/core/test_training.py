@@ -119,8 +119,8 @@ def test_muon_gets_the_layers_matrices_and_adamw_all_else(tiny):
 
 def test_settling_moves_the_detector_and_nothing_else(data, trained, tmp_path):
     """The same run with and without: one adapter, two detectors."""
-    runs = [train_ambiguity(dataclasses.replace(DEBUG["ambiguity"], settle=steps), [data], trained / "base",
-                            trained / "adapter", tmp_path / str(steps)) for steps in (0, 3)]
+    runs = [train_ambiguity(dataclasses.replace(DEBUG["ambiguity"], settle=settle), [data], trained / "base",
+                            trained / "adapter", tmp_path / str(bool(settle))) for settle in (None, DEBUG["ambiguity"].settle)]
     weights = lambda part: [load_file(next((run / part).glob("*.safetensors"))) for run in runs]  # noqa: E731
     plain, settled = weights("adapter")
     assert all(torch.equal(plain[k], settled[k]) for k in plain)

@@ -44,7 +44,8 @@ class FurtherConfig:
 class AdapterConfig:
     """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
     of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
-    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts."""
+    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts; each share of attention
+    is multiplied by exp of a normal number, `settle_noise` wide, so that they are not learned by heart."""
 
     loop: LoopConfig
     images: int = 8
@@ -57,8 +58,9 @@ class AdapterConfig:
     twins: float = 0.35
     lora_layers: int | None = None
     settle: LoopConfig | None = None
-    settle_looks: int = 160
+    settle_looks: int = 220
     settle_batch: int = 128
+    settle_noise: float = 0.5
 
 
 _TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
@@ -74,7 +76,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
         "further": FurtherConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
         "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6,
-                                   settle=LoopConfig(steps=1200, learning_rate=2e-3, weight_decay=1e-2, workers=0)),
+                                   settle=LoopConfig(steps=1500, learning_rate=2e-3, weight_decay=5e-2, workers=0)),
     },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=300, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},

@@ -227,8 +227,11 @@ def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig,
     seen = look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
 
     def some(step: int) -> dict[str, torch.Tensor]:
-        rows = np.random.default_rng((seed, step)).integers(0, len(seen["maps"]), config.settle_batch)
-        return {key: value[rows] for key, value in seen.items()}
+        rng = np.random.default_rng((seed, step))
+        rows = rng.integers(0, len(seen["maps"]), config.settle_batch)
+        batch = {key: value[rows] for key, value in seen.items()}
+        noise = np.exp(config.settle_noise * rng.standard_normal(batch["maps"].shape, np.float32))
+        return batch | {"maps": batch["maps"] * torch.from_numpy(noise)}
     fit(dialogue.detector, some, detector_losses(config.detector), replace(config.settle, seed=seed), out, name="settle")
 
 

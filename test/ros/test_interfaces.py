@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -139,6 +140,7 @@ def test_the_page_describes_what_the_node_has(clue_node):
     real = {}
     for parameters in VARIANTS.values():
         node = clue_node(**parameters)
+        time.sleep(0.5)  # the graph may still hold the node before, which has the same name
         for (right, name), kind in rights_of(node, "clue_node", SPACE).items():
             topic = right in ("publish", "subscribe")
             real[right, name] = kind, qos_of(node, "clue_node", SPACE, right, name) if topic else None

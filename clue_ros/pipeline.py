@@ -74,7 +74,7 @@ class Clue:
 
     def notice(self, prefill: Prefill, frame: Frame) -> Ambiguity:
         """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask."""
-        return self.detector.judge(prefill.maps, frame.size, self.vlm.log_odds_to_ask(prefill), self.threshold)
+        return self.detector.judge(prefill.maps, frame.size, self.vlm.log_odds_to_ask(prefill.logits), self.threshold)
 
     def ground(self, frame: Frame, instruction: str) -> Decision:
         """`look` for a single instruction without a dialog."""

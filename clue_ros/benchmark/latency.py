@@ -56,8 +56,8 @@ class Plain:
         rows = np.flatnonzero(encoded.words)
         layers = self.detector.settings.layers
         maps = torch.cat([text_to_image(first.attentions[0][layer][0][:, rows], grammar.image_tokens) for layer in layers])
-        asks = float(first.logits[0][0].softmax(-1)[grammar.clarify].logit(eps=1e-6))
-        verdict = self.detector.judge(maps.numpy().reshape(-1, vlm.grid, vlm.grid), frame.size, asks)
+        verdict = self.detector.judge(maps.numpy().reshape(-1, vlm.grid, vlm.grid), frame.size,
+                                      vlm.log_odds_to_ask(first.logits[0][0]))
         if not verdict.is_ambiguous:
             return vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
         asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)

@@ -37,9 +37,9 @@ class Features:
 
     ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], each map summing to 1.
     hidden float32[n, d]: last hidden state of the newline. probability float32[n]: the model's own verdict; cnn float32[n]:
-    its CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the first location token, nats and
-    difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]: boxes that `detect LABEL`
-    gives, -1 where there is no label.
+    its CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the
+    first location token, nats and difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]:
+    boxes that `detect LABEL` gives, -1 where there is no label.
     """
 
     ambiguous: np.ndarray
@@ -92,7 +92,8 @@ def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
     image = vlm.encode(asked.frame)
     prefill = vlm.prefill(image, Prompt(asked.instruction), layers)
     maps = prefill.maps.reshape(len(layers), -1, vlm.grid, vlm.grid)
-    own, first_token = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid), vlm.log_odds_to_ask(prefill)
+    own = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid)
+    first_token = vlm.log_odds_to_ask(prefill.logits)
     probability = clue.detector.judge(own, asked.frame.size, first_token).probability
     cnn = float(cnn_logit(clue.detector.settings, probability, first_token))
     likely = prefill.logits.softmax(-1).cpu()

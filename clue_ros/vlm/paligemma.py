@@ -101,10 +101,10 @@ class Vlm:
         return Prefill(maps, cache, embeddings.shape[1], self._logits(hidden), hidden.float())
 
     @torch.inference_mode()
-    def log_odds_to_ask(self, prefill: Prefill) -> float:
+    def log_odds_to_ask(self, logits: Tensor) -> float:
         """Log odds that the decoder's first suffix token is the condition: the paper's autoregressive way to decide. P is
-        kept 1e-6 away from 0 and 1."""
-        return float(prefill.logits.softmax(-1)[self.grammar.clarify].logit(eps=1e-6))
+        kept 1e-6 away from 0 and 1. logits float32[vocabulary] of that token, as in `Prefill`."""
+        return float(logits.softmax(-1)[self.grammar.clarify].logit(eps=1e-6))
 
     @torch.inference_mode()
     def question(self, prefill: Prefill) -> Question:

@@ -103,13 +103,15 @@ class Ambiguity:
     """The detector's verdict.
 
     probability: calibrated P(ambiguous), 0..1. heatmap: float32[rows, cols], 0..1, the probability that a cell belongs
-    to a candidate; row 0 is the top of the image. The instruction is ambiguous when probability >= threshold.
+    to a candidate; row 0 is the top of the image. The instruction is ambiguous when probability >= threshold. cnn: what the
+    CNN said by itself, a logit, before it was weighed with the decoder's first token and calibrated.
     """
 
     probability: float
     threshold: float
     heatmap: np.ndarray
     candidates: tuple[Candidate, ...] = ()
+    cnn: float = 0.0
 
     @property
     def is_ambiguous(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.cli.common import run
+from clue_ros.types import InputError
 
 
 def main() -> None:
@@ -19,6 +21,8 @@ def main() -> None:
     write.add_argument("--pairs", action="store_true", help="with counterfactual twins: the same view, one object fewer")
     write.add_argument("--unseen", action="store_true", help="the world that is kept from training: other meshes, shades, "
                                                              "tables, cameras and phrasings; to evaluate on")
+    write.add_argument("--proportions", type=float, default=None, metavar="SHARE",
+                       help="how much the width, height and taper of every mesh vary, 0 to 0.4 (default: as the world has it)")
     write.add_argument("--workers", type=int, default=2, help="rendering processes")
     write.set_defaults(call=_write)
     sheet = commands.add_parser("sheet", help="a contact sheet with boxes, expressions and questions")
@@ -34,7 +38,12 @@ def _write(a: argparse.Namespace) -> None:
     from clue_ros.tabletop import dataset
     from clue_ros.tabletop.scene import read_scenes
     from clue_ros.tabletop.world import UNSEEN, World
-    folder = dataset.write(a.out, a.count, a.seed, world=UNSEEN if a.unseen else World(), pairs=a.pairs, workers=a.workers)
+    world = UNSEEN if a.unseen else World()
+    if a.proportions is not None:
+        if not 0 <= a.proportions <= 0.4:
+            raise InputError(f"--proportions {a.proportions}: give a share between 0 and 0.4")
+        world = replace(world, proportions=a.proportions)
+    folder = dataset.write(a.out, a.count, a.seed, world=world, pairs=a.pairs, workers=a.workers)
     print(f"{len(read_scenes(folder))} scenes in {folder}")
 
 

@@ -23,7 +23,7 @@ FILE = "calibration.json"
 def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray) -> DetectorSettings:
     """Settings whose P is calibrated: Platt's scaling (1999) of two scores, the CNN's and the decoder's own.
 
-    score float[n]: the CNN's logits (`cnn_logit`); first_token float[n]: log odds that the decoder would ask; truth
+    score float[n]: the CNN's logits (`Ambiguity.cnn`); first_token float[n]: log odds that the decoder would ask; truth
     bool[n]: whether the prompt was ambiguous. A decoder that contradicts the CNN is left out.
     """
     (scale, weight), shift = fit_platt(np.stack([score, first_token], 1), truth)
@@ -40,16 +40,6 @@ def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float
     from sklearn.linear_model import LogisticRegression  # of the training extra; the node needs `Calibration` only
     fitted = LogisticRegression(C=1e6).fit(scores, truth)
     return fitted.coef_[0].tolist(), float(fitted.intercept_[0])
-
-
-def cnn_logit(settings: DetectorSettings, probability: np.ndarray, first_token: np.ndarray) -> np.ndarray:
-    """float64[n]: what the CNN alone said, from P of a detector with these settings."""
-    return (logit(probability) - settings.shift - settings.first_token * first_token) / settings.scale
-
-
-def probability_of(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray) -> np.ndarray:
-    """float64[n]: inverse of `cnn_logit`."""
-    return 1 / (1 + np.exp(-(settings.scale * score + settings.first_token * first_token + settings.shift)))
 
 
 def logit(probability: np.ndarray, least: float = 1e-6) -> np.ndarray:

@@ -55,6 +55,12 @@ class DetectorSettings:
             raise ValueError(f"threshold must lie in 0..1, got {self.threshold}")
 
 
+def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, first_token: np.ndarray | float) -> np.ndarray:
+    """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds of the decoder's first token."""
+    evidence = settings.scale * cnn + settings.first_token * first_token + settings.shift
+    return 0.5 * (1 + np.tanh(0.5 * evidence))  # the logistic function, which cannot overflow so
+
+
 @dataclass
 class Reading:
     """Raw outputs: ambiguous float[B] logits; cells float[B, G, G] logits "part of a candidate"; sides
@@ -76,6 +82,7 @@ class Detector(nn.Module):
             nn.Conv2d(inputs, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
             nn.Conv2d(width, width, 3, padding=1), nn.GELU())
         self.dense = nn.Conv2d(width, 5, 1)
+        self.dropout = nn.Dropout(0.2)
         self.verdict = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 1))
 
     def forward(self, maps: Tensor) -> Reading:
@@ -86,7 +93,7 @@ class Detector(nn.Module):
         features = self.body(torch.log1p(maps.float() * cells))  # uniform attention becomes log 2 everywhere
         dense = self.dense(features)
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
-        return Reading(self.verdict(pooled)[:, 0], dense[:, 0], nn.functional.softplus(dense[:, 1:] - 2))
+        return Reading(self.verdict(self.dropout(pooled))[:, 0], dense[:, 0], nn.functional.softplus(dense[:, 1:] - 2))
 
     @torch.inference_mode()
     def judge(self, maps: np.ndarray, size: tuple[int, int], first_token: float = 0.0,
@@ -102,12 +109,13 @@ class Detector(nn.Module):
                              f"{list(maps.shape)}: it was trained for another model")
         reading = self(torch.from_numpy(maps)[None].to(self.dense.weight.device))
         heat = reading.cells[0].sigmoid().cpu().numpy()
-        probability = float(torch.sigmoid(s.scale * reading.ambiguous[0] + s.first_token * first_token + s.shift))
+        cnn = float(reading.ambiguous[0])
+        probability = float(probability_of(s, cnn, first_token))
         if not (math.isfinite(probability) and np.isfinite(heat).all()):
             raise ModelError("the detector's verdict is no number: use another dtype than the present one, or copy the "
                              "model again")
         candidates = boxes_from_cells(heat, reading.sides[0].cpu().numpy(), size)
-        return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates)
+        return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates, cnn)
 
 
 def boxes_from_cells(heat: np.ndarray, sides: np.ndarray, size: tuple[int, int], least: float = 0.3,

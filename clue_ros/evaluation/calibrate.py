@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import RISK, Calibration, calibrated, cnn_logit, logit, probability_of
+from clue_ros.detector.calibration import RISK, Calibration, calibrated, logit
+from clue_ros.detector.network import probability_of
 from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.model_folder import load, save_detector
 
@@ -16,9 +17,8 @@ def calibrate(model: Path, data: Path, seed: int = 0, risk: float = RISK) -> str
     clue = load(model)
     looks = look_at_pairs(clue, SceneImages(data), seed, questions=False)
     first_token = logit(looks.asks)
-    score = cnn_logit(clue.detector.settings, looks.probability, first_token)
-    after = calibrated(clue.detector.settings, score, first_token, looks.ambiguous)
-    probability = probability_of(after, score, first_token)
+    after = calibrated(clue.detector.settings, looks.cnn, first_token, looks.ambiguous)
+    probability = probability_of(after, looks.cnn, first_token)
     calibration = Calibration(f"{len(probability)} prompts of {data.name}, seed {seed}", tuple(map(float, probability)),
                               tuple(map(bool, looks.iou < 0.5)))
     threshold = calibration.threshold(risk)

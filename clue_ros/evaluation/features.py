@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from clue_ros.data import it2p
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import cnn_logit
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
 from clue_ros.types import Frame, Prompt
@@ -94,14 +93,13 @@ def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
     maps = prefill.maps.reshape(len(layers), -1, vlm.grid, vlm.grid)
     own = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid)
     first_token = vlm.log_odds_to_ask(prefill.logits)
-    probability = clue.detector.judge(own, asked.frame.size, first_token).probability
-    cnn = float(cnn_logit(clue.detector.settings, probability, first_token))
+    verdict = clue.detector.judge(own, asked.frame.size, first_token)
     likely = prefill.logits.softmax(-1).cpu()
     first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
     count = -1
     if instances and asked.label:
         count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), asked.frame.size))
-    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), probability, cnn,
+    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), verdict.probability, verdict.cnn,
             float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count)
 
 

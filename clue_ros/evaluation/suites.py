@@ -49,7 +49,7 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
 class Looks:
     """One look at each of n prompts. Arrays of n unless said otherwise.
 
-    ambiguous: the truth. probability: the detector's P. asks: P(first suffix token is the condition `clarify`), the
+    ambiguous: the truth. probability: the detector's P; cnn: its CNN alone, a logit. asks: P(first suffix token is the condition `clarify`), the
     decoder's own preference. iou: of the box, had it acted at once, with the object in mind (one of those meant, drawn
     with the seed). Of the ambiguous ones only: questions, whether each names a true difference, whether none would have
     left fewer candidates, and the share of the objects meant that have a candidate box of IoU >= 0.5.
@@ -57,6 +57,7 @@ class Looks:
 
     ambiguous: np.ndarray
     probability: np.ndarray
+    cnn: np.ndarray
     asks: np.ndarray
     iou: np.ndarray
     questions: list[str]
@@ -86,7 +87,7 @@ def pairs_of(source: SceneImages, seed: int, limit: int | None = None) -> list[P
 def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None = None, *, questions: bool = True) -> Looks:
     """One look at both prompts of every counterfactual pair. InputError when the data has no pairs."""
     rng = np.random.default_rng(seed)
-    truth, probability, asks, ious, spoken, true, best, recalls = [], [], [], [], [], [], [], []
+    truth, probability, cnn, asks, ious, spoken, true, best, recalls = ([] for _ in range(9))
     for full, fewer, (doubtful, clear) in tqdm(pairs_of(source, seed, limit), desc="counterfactual pairs"):
         for index, example in ((full, doubtful), (fewer, clear)):
             rgb, scene = source[index]
@@ -95,6 +96,7 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
             target = example.boxes[int(rng.integers(len(example.boxes)))]
             truth.append(example.ambiguous)
             probability.append(ambiguity.probability)
+            cnn.append(ambiguity.cnn)
             asks.append(float(prefill.logits.softmax(-1)[clue.vlm.grammar.clarify]))
             ious.append(clue.vlm.locate(prefill, frame.size).box.iou(in_pixels(target, frame.size)))
             if example.ambiguous:
@@ -103,8 +105,8 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
                 spoken.append(clue.vlm.question(prefill).text)
                 true.append(is_true_difference(scene.objects, example.referents, spoken[-1]))
                 best.append(splits_best(scene.objects, example.referents, spoken[-1]))
-    return Looks(np.array(truth), np.array(probability), np.array(asks), np.array(ious), spoken, np.array(true),
-                 np.array(best), np.array(recalls))
+    return Looks(np.array(truth), np.array(probability), np.array(cnn), np.array(asks), np.array(ious), spoken,
+                 np.array(true), np.array(best), np.array(recalls))
 
 
 def verdict_scores(clue: Clue, truth: np.ndarray, probability: np.ndarray) -> Table:

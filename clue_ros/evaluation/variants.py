@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
 from clue_ros.detector.calibration import fit_platt, logit
+from clue_ros.detector.jitter import Symmetry, shaken
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.metrics import best_f1_threshold
@@ -129,7 +130,7 @@ def linear_probe(train: Features) -> Scorer:
     return lambda f: model.decision_function(f.hidden)
 
 
-def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 12, seed: int = 0) -> Callable[[Features], Scorer]:
+def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 40, seed: int = 0) -> Callable[[Features], Scorer]:
     """A fresh CNN on frozen attention maps of these layers, one channel a head or the paper's head mean."""
     def fit_cnn(train: Features) -> Scorer:
         torch.manual_seed(seed)
@@ -137,16 +138,19 @@ def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 12, s
         detector = Detector(DetectorSettings(layers, len(layers) * heads, grid, head_mean=head_mean))
         channels = lambda f: torch.from_numpy(f.maps[:, list(layers)].astype(np.float32)).flatten(1, 2)  # noqa: E731
         maps, truth = channels(train), torch.from_numpy(train.ambiguous).float()
-        optimiser = torch.optim.AdamW(detector.parameters(), 2e-3, weight_decay=1e-2)
+        optimiser = torch.optim.AdamW(detector.parameters(), 2e-3, weight_decay=5e-2)
+        generator = torch.Generator().manual_seed(seed)
         steps = epochs * -(-len(maps) // 64)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
         for _ in range(epochs):
             for batch in torch.randperm(len(maps)).split(64):
-                loss = F.binary_cross_entropy_with_logits(detector(maps[batch]).ambiguous, truth[batch])
+                seen = shaken(Symmetry.random(generator).of(maps[batch]), generator, left_out=0.0 if head_mean else 0.2)
+                loss = F.binary_cross_entropy_with_logits(detector(seen).ambiguous, truth[batch])
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 schedule.step()
+        detector.eval()
 
         @torch.inference_mode()
         def score(f: Features) -> np.ndarray:

@@ -58,6 +58,10 @@ class GroundedBatches:
     mixture: tuple[tuple[float, Sampler], ...] = BASE_MIXTURE
     twins: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.grammar.image_tokens != self.grid ** 2:
+            raise ValueError(f"prompts for {self.grammar.image_tokens} image tokens, pictures of {self.grid ** 2}")
+
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Fields of `collate`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for every sequence
         bool[B, N] patches of the attribute matches and of the referents, float32[B, N] the look target, float32[B, n, N]

@@ -28,9 +28,12 @@ class BaseConfig:
 
 @dataclass(frozen=True)
 class FurtherConfig:
-    """Going on with a base: the tower alone with `layers` new blocks, then the whole as in the base's last stage."""
+    """Going on with a base: the tower alone with `layers` new blocks, or for larger pictures (`side` pixels), then the whole
+    as in the base's last stage."""
 
     layers: int = 2
+    side: int | None = None
+    zoom: float = 0.6  # share of close-ups in the tower's stage
     vision: LoopConfig = LoopConfig(steps=3500, learning_rate=7e-4, weight_decay=0.02, muon=True)
     vision_batch: int = 24
     refine: LoopConfig = LoopConfig(steps=1400, learning_rate=4.5e-4, weight_decay=0.02, warmup=100, muon=True)
@@ -44,8 +47,7 @@ class FurtherConfig:
 class AdapterConfig:
     """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
     of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
-    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts; each share of attention
-    is multiplied by exp of a normal number, `settle_noise` wide, so that they are not learned by heart."""
+    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts."""
 
     loop: LoopConfig
     images: int = 8
@@ -58,9 +60,8 @@ class AdapterConfig:
     twins: float = 0.35
     lora_layers: int | None = None
     settle: LoopConfig | None = None
-    settle_looks: int = 220
+    settle_looks: int = 300
     settle_batch: int = 128
-    settle_noise: float = 0.5
 
 
 _TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
@@ -78,11 +79,18 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
         "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6,
                                    settle=LoopConfig(steps=1500, learning_rate=2e-3, weight_decay=5e-2, workers=0)),
     },
+    # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
+    "fine": {
+        "further": FurtherConfig(
+            layers=0, side=280, zoom=0.3,
+            vision=LoopConfig(steps=2200, learning_rate=7e-4, weight_decay=0.02, muon=True),
+            refine=LoopConfig(steps=1300, learning_rate=5e-4, weight_decay=0.02, warmup=100, muon=True)),
+    },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=300, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
-        "further": FurtherConfig(1, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),
+        "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
         "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), settle=_SHORT, settle_looks=2,
                                    settle_batch=4),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clue_ros.data import examples
+from clue_ros.detector.jitter import Symmetry, shaken
 from clue_ros.detector.network import Detector
 from clue_ros.training.base import Emphasis, Sampler, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
@@ -114,6 +115,13 @@ def look_at(dialogue: Dialogue, batches: Iterable[dict[str, Tensor]]) -> dict[st
         missing = most - row["point"].shape[1]
         row |= {key: F.pad(row[key], (0, 0, 0, missing)) for key in ("point", "boxes")}
     return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+
+def seen_otherwise(batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Some rows of `look_at` through the detector's jitter, the truth with them."""
+    way, grid = Symmetry.random(generator), batch["maps"].shape[-1]
+    cells = {key: way.of(batch[key].unflatten(-1, (grid, grid))).flatten(-2) for key in ("point", "referents")}
+    return batch | cells | {"maps": shaken(way.of(batch["maps"]), generator), "boxes": way.of_boxes(batch["boxes"])}
 
 
 def detector_losses(weights: DetectorEmphasis) -> Callable[[Detector, dict, int], Losses]:

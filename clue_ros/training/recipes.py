@@ -37,12 +37,12 @@ from clue_ros.tabletop.scene import Scene
 from clue_ros.training.base import GroundedBatches, Taught, grounded_losses
 from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
-                                      dialog_losses, look_at, with_adapter)
+                                      dialog_losses, look_at, seen_otherwise, with_adapter)
 from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, fit
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
 from clue_ros.types import InputError
-from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_, with_deeper_tower
+from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_, with_grown_tower
 from clue_ros.vlm.paligemma import use_probed_attention
 from clue_ros.vlm.tokens import Grammar
 from clue_ros.vlm.vocabulary import train_tokenizer
@@ -77,18 +77,19 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     if not (run / HEADS).is_file():
         raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end: {HEADS} is missing there")
     source = read_training(data)
-    old, grammar = read_base(run / "model")
+    old, _ = read_base(run / "model")
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
-    model = with_deeper_tower(old.float(), config.layers)
+    model = with_grown_tower(old.float(), config.layers, config.side)
     use_probed_attention(model)
     model.model.vision_tower.set_attn_implementation("eager")  # as in `_new_tower`
     taught = Taught(model, config.emphasis)
     taught.load_state_dict(load_file(run / HEADS), strict=False)
     vision = model.config.vision_config
     side, grid = vision.image_size, vision.image_size // vision.patch_size
+    grammar = Grammar(tokenizer, grid ** 2)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: (
         DenseTower(model.model.vision_tower, vision.hidden_size, taught.dense),
-        DenseBatches(source, side, grid, config.vision_batch, seed + 5)))
+        DenseBatches(source, side, grid, config.vision_batch, seed + 5, config.zoom)))
     load_tower(model.model.vision_tower, tower)
     taught.dense.load_state_dict(head)
     batches = GroundedBatches(source, grammar, side, grid, config.images, config.prompts, seed + 6, twins=config.twins)
@@ -227,11 +228,9 @@ def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig,
     seen = look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
 
     def some(step: int) -> dict[str, torch.Tensor]:
-        rng = np.random.default_rng((seed, step))
-        rows = rng.integers(0, len(seen["maps"]), config.settle_batch)
-        batch = {key: value[rows] for key, value in seen.items()}
-        noise = np.exp(config.settle_noise * rng.standard_normal(batch["maps"].shape, np.float32))
-        return batch | {"maps": batch["maps"] * torch.from_numpy(noise)}
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        rows = torch.randint(0, len(seen["maps"]), (config.settle_batch,), generator=generator)
+        return seen_otherwise({key: value[rows] for key, value in seen.items()}, generator)
     fit(dialogue.detector, some, detector_losses(config.detector), replace(config.settle, seed=seed), out, name="settle")
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from transformers import Gemma2Config, PaliGemmaConfig, PaliGemmaForConditionalGeneration, SiglipVisionConfig
 
+from clue_ros.types import InputError
+
 
 @dataclass(frozen=True)
 class Size:
@@ -59,20 +61,32 @@ def new_model(size: Size, tokenizer) -> PaliGemmaForConditionalGeneration:
 
 
 @torch.no_grad()
-def with_deeper_tower(model: PaliGemmaForConditionalGeneration, layers: int) -> PaliGemmaForConditionalGeneration:
-    """The model with `layers` more blocks at the end of its tower, which at first add nothing: it computes the same."""
+def with_grown_tower(model: PaliGemmaForConditionalGeneration, layers: int = 0, side: int | None = None,
+                     ) -> PaliGemmaForConditionalGeneration:
+    """The model with `layers` more blocks at the end of its tower, which at first add nothing, and for pictures of `side`
+    pixels (default: as before): the position embedding is stretched over the finer grid, as from SigLIP 224 to 448."""
     config = copy.deepcopy(model.config)
-    first = config.vision_config.num_hidden_layers
-    config.vision_config.num_hidden_layers += layers
-    deeper = PaliGemmaForConditionalGeneration(config)
-    missing, unexpected = deeper.load_state_dict(model.state_dict(), strict=False)
-    blocks = next(m for n, m in deeper.model.vision_tower.named_modules() if n.endswith("encoder.layers"))[first:]
+    vision = config.vision_config
+    first, before = vision.num_hidden_layers, vision.image_size // vision.patch_size
+    vision.num_hidden_layers += layers
+    vision.image_size = side or vision.image_size
+    if vision.image_size % vision.patch_size:
+        raise InputError(f"pictures of {side} pixels cannot be cut into patches of {vision.patch_size}")
+    grid = vision.image_size // vision.patch_size
+    config.text_config.num_image_tokens = grid ** 2
+    grown = PaliGemmaForConditionalGeneration(config)
+    weights = model.state_dict()
+    (name,) = (n for n in weights if n.endswith("position_embedding.weight"))
+    table = weights[name].T.reshape(1, -1, before, before)
+    table = torch.nn.functional.interpolate(table, size=(grid, grid), mode="bicubic", align_corners=False)
+    missing, unexpected = grown.load_state_dict(weights | {name: table.flatten(2)[0].T}, strict=False)
+    blocks = next(m for n, m in grown.model.vision_tower.named_modules() if n.endswith("encoder.layers"))[first:]
     assert not unexpected and all(".encoder.layers." in name for name in missing)
     for block in blocks:
         for last in (block.self_attn.out_proj, block.mlp.fc2):
             last.weight.zero_()
             last.bias.zero_()
-    return deeper
+    return grown
 
 
 @torch.no_grad()

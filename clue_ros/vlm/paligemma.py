@@ -25,13 +25,14 @@ class Prefill:
     """The prefix, understood: everything that is decided afterwards starts here.
 
     maps: float32[layers x heads, G, G], attention of the words to the image, each map summing to 1. cache: keys and
-    values of the prefix. logits: float32[vocabulary], the decoder's own preference for the first suffix token.
-    hidden: float32[d], last hidden state of the newline that closes the prefix.
+    values of the prefix. words: tokens of instruction and dialog. logits: float32[vocabulary], the decoder's own preference
+    for the first suffix token. hidden: float32[d], last hidden state of the newline that closes the prefix.
     """
 
     maps: np.ndarray
     cache: DynamicCache
     length: int
+    words: tuple[int, ...]
     logits: Tensor
     hidden: Tensor
 
@@ -63,7 +64,7 @@ class Vlm:
         self.side, self.grid = vision.image_size, vision.image_size // vision.patch_size
         self.grammar = Grammar(tokenizer, self.grid ** 2)
         self._features: tuple[object, Tensor] | None = None
-        self._drafts = Drafts()
+        self._drafts, self._labels = Drafts(), Drafts()
 
     @property
     def device(self) -> torch.device:
@@ -92,13 +93,15 @@ class Vlm:
                              f"{most}: say it in fewer words")
         ids = torch.tensor(encoded.ids[self.grammar.image_tokens:], device=self.device)
         embeddings = torch.cat([features, self._embed(ids[None])], 1)
-        rows = torch.tensor(np.flatnonzero(encoded.words), device=self.device)
+        words = np.flatnonzero(encoded.words)
+        rows = torch.tensor(words, device=self.device)
         probe = Probe(tuple(layers), rows)
         cache = DynamicCache()
         hidden = self._decoder(embeddings, cache, start=0, probe=probe)[0, -1]
         maps = torch.cat([text_to_image(probe.weights[layer][0], self.grammar.image_tokens) for layer in layers])
         maps = maps.cpu().numpy().reshape(-1, self.grid, self.grid)
-        return Prefill(maps, cache, embeddings.shape[1], self._logits(hidden), hidden.float())
+        said = tuple(encoded.ids[i] for i in words)
+        return Prefill(maps, cache, embeddings.shape[1], said, self._logits(hidden), hidden.float())
 
     @torch.inference_mode()
     def log_odds_to_ask(self, logits: Tensor) -> float:
@@ -109,7 +112,7 @@ class Vlm:
     @torch.inference_mode()
     def question(self, prefill: Prefill) -> Question:
         """Greedy decoding after the condition token; only plain text can come out."""
-        spoken = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION)
+        spoken = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
         return Question(self.grammar.text(spoken))
 
     @torch.inference_mode()
@@ -126,7 +129,8 @@ class Vlm:
             numbers.append(number)
             if corner < 3:
                 logits = self._steps([first + number], cache, prefill.length + corner)[0]
-        words = self._say(first + numbers[-1], cache, prefill.length + 3, MAX_LABEL)
+        guess = (*self._labels.echo(prefill.words), self.grammar.eos)
+        words = self._say(first + numbers[-1], cache, prefill.length + 3, MAX_LABEL, self._labels, guess)
         label = self.grammar.text(words).partition(";")[0].strip()  # what follows is the next instance
         return Grounding(locations_to_box(tuple(numbers), size), confidence / 4, label)
 
@@ -136,7 +140,7 @@ class Vlm:
         first = int(prefill.logits.argmax())
         said = [first]
         if first != self.grammar.eos:
-            said += self._say(first, prefill.branch(), prefill.length, most * (4 + MAX_LABEL), plain=False)
+            said += self._say(first, prefill.branch(), prefill.length, most * (4 + MAX_LABEL), self._drafts, plain=False)
         numbers = [t - self.grammar.first_location for t in said]
         boxes, start = [], 0
         while start + 4 <= len(numbers) and len(boxes) < most:
@@ -147,12 +151,13 @@ class Vlm:
             start += 4 if whole else 1
         return tuple(boxes)
 
-    def _say(self, token: int, cache: DynamicCache, position: int, most: int, *, plain: bool = True) -> list[int]:
-        """Greedy decoding after `token`, which goes to `position`: up to `most` tokens, without the end. plain: of text
-        only."""
+    def _say(self, token: int, cache: DynamicCache, position: int, most: int, drafts: Drafts, guess: Sequence[int] = (), *,
+             plain: bool = True) -> list[int]:
+        """Greedy decoding after `token`, which goes to `position`: up to `most` tokens, without the end. guess: how it may
+        begin. plain: of text only."""
         said = [token]
         while len(said) <= most:
-            guess = self._drafts.propose(said)[:most - len(said)]
+            guess = (guess if len(said) == 1 and guess else drafts.propose(said))[:most - len(said)]
             logits = self._steps([said[-1], *guess], cache, position)
             best = (self._only_text(logits) if plain else logits).argmax(-1).tolist()
             right = next((k for k, (g, b) in enumerate(zip(guess, best)) if g != b), len(guess))
@@ -163,7 +168,7 @@ class Vlm:
             if self.grammar.eos in said:
                 said = said[:said.index(self.grammar.eos) + 1]
                 break
-        self._drafts.remember(said)
+        drafts.remember(said)
         return [t for t in said[1:] if t != self.grammar.eos]
 
     def _only_text(self, logits: Tensor) -> Tensor:

@@ -79,6 +79,15 @@ def test_guesses_change_the_number_of_passes_and_no_word(tiny, frame):
     assert vlm.question(prefill) == plain
 
 
+def test_a_label_is_guessed_from_the_prompt_and_stays_what_it_was(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    plain = vlm.locate(prefill, frame.size)
+    for guess in ((), prefill.words, (0, 1)):
+        vlm._labels.echo = lambda words, guess=guess: guess
+        assert vlm.locate(prefill, frame.size) == plain
+
+
 def test_image_features_are_computed_once_for_a_frame_key(tiny, frame):
     vlm = Vlm(tiny(), tiny.tokenizer)
     assert vlm.encode(frame) is vlm.encode(frame)

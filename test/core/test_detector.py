@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clue_ros.detector.calibration import Calibration, calibrated, cnn_logit, probability_of
+from clue_ros.detector.calibration import Calibration, calibrated
 from clue_ros.detector.network import Detector, DetectorSettings, boxes_from_cells
 from clue_ros.types import Box, ModelError
 from clue_ros.vlm.paligemma import text_to_image
@@ -44,7 +44,7 @@ def test_maps_of_another_model_are_refused_with_both_shapes():
 
 
 def test_head_mean_reads_one_map():
-    detector = Detector(DetectorSettings((3,), 6, 10, head_mean=True))
+    detector = Detector(DetectorSettings((3,), 6, 10, head_mean=True)).eval()
     maps = torch.rand(2, 6, 10, 10)
     shuffled = maps[:, torch.randperm(6)]
     assert torch.allclose(detector(maps).ambiguous, detector(shuffled).ambiguous, atol=1e-5)
@@ -71,8 +71,8 @@ def test_calibration_makes_probabilities_true_and_weighs_two_opinions():
     settings = calibrated(SETTINGS, score, first_token, truth)
     found = (settings.scale, settings.first_token, settings.shift)
     assert found == pytest.approx((0.5, 0.3, -1), abs=0.06)
-    kept = cnn_logit(settings, probability_of(settings, score, first_token), first_token)
-    assert kept == pytest.approx(score, abs=1e-6)  # so calibrating twice changes nothing
+    again = calibrated(settings, score, first_token, truth)
+    assert again == settings  # it starts from the CNN's own logits, so calibrating twice changes nothing
 
 
 def test_a_decoder_that_contradicts_the_cnn_is_left_out():
@@ -84,7 +84,7 @@ def test_a_decoder_that_contradicts_the_cnn_is_left_out():
 
 
 def test_the_decoders_wish_to_ask_moves_the_verdict():
-    detector = Detector(dataclasses.replace(SETTINGS, first_token=1.0))
+    detector = Detector(dataclasses.replace(SETTINGS, first_token=1.0)).eval()
     maps = blobs(np.random.default_rng(0), 1)
     wishes = [detector.judge(maps, (64, 48), first_token).probability for first_token in (-3.0, 0.0, 3.0)]
     assert wishes == sorted(wishes) and wishes[0] + 0.3 < wishes[2]

@@ -26,3 +26,10 @@ def test_memory_is_bounded():
     for k in range(1000):
         drafts.remember(range(10 * k, 10 * k + 10))
     assert len(drafts._next) < 200
+
+
+def test_a_prompt_is_echoed_in_the_words_that_answers_had():
+    drafts = Drafts(length=3)
+    drafts.remember([9, 1, 2])
+    assert drafts.echo([7, 2, 8, 1, 2]) == (2, 1)  # 9 is no word of an answer, and nothing is said twice
+    assert Drafts().echo([1, 2]) == ()

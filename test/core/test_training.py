@@ -8,15 +8,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import load
+from clue_ros.training.base import GroundedBatches
 from clue_ros.training.forward import fourier_locations_, smooth_locations
 from clue_ros.training.loop import LoopConfig, fit, optimisers_of
 from clue_ros.training.configs import CONFIGS
 from clue_ros.training.recipes import train_ambiguity, train_further, train_ivg
 from clue_ros.training.vision import patch_owner
 from clue_ros.types import Frame, InputError
-from clue_ros.vlm.build import with_deeper_tower
+from clue_ros.vlm.build import with_grown_tower
+from clue_ros.vlm.tokens import Grammar
 
 DEBUG = CONFIGS["debug"]
 
@@ -89,7 +92,7 @@ def test_frames_of_another_size_are_one_squash_away(trained):
 
 def test_a_deeper_tower_computes_the_same_at_first(tiny):
     small = tiny()
-    deeper = with_deeper_tower(small, 2)
+    deeper = with_grown_tower(small, 2)
     pixels = torch.randn(1, 3, small.config.vision_config.image_size, small.config.vision_config.image_size)
     one, two = (m.eval().model.vision_tower(pixel_values=pixels).last_hidden_state for m in (small, deeper))
     assert torch.allclose(one, two, atol=1e-5)
@@ -98,10 +101,16 @@ def test_a_deeper_tower_computes_the_same_at_first(tiny):
 
 def test_a_base_is_gone_on_with(data, base_run, tmp_path):
     model = train_further(DEBUG["further"], [data], base_run, tmp_path / "further")
-    layers = [json.loads((m / "config.json").read_text())["vision_config"]["num_hidden_layers"]
-              for m in (base_run / "model", model)]
-    assert layers[1] == layers[0] + 1
+    before, after = (json.loads((m / "config.json").read_text())["vision_config"] for m in (base_run / "model", model))
+    assert after["num_hidden_layers"] == before["num_hidden_layers"] + 1
+    assert (before["image_size"], after["image_size"]) == (64, 80)
     train_further(DEBUG["further"], [data], tmp_path / "further", tmp_path / "again")  # as often as one likes
+
+
+def test_prompts_for_another_number_of_image_tokens_are_refused(data, tiny):
+    grammar = Grammar(tiny.tokenizer, 16)  # words would silently be taken for image tokens
+    with pytest.raises(ValueError, match="prompts for 16 image tokens, pictures of 25"):
+        GroundedBatches(SceneImages(data), grammar, 80, 5, 1, 1, 0)
 
 
 def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):

@@ -1,0 +1,34 @@
+"""What a detector learns from does not depend on where things stand: maps, cells and boxes are turned over together."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from clue_ros.detector.jitter import Symmetry, shaken
+
+WAYS = [Symmetry(*flags) for flags in product((False, True), repeat=3)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_box_stays_around_its_cells(way):
+    grid = torch.zeros(1, 8, 8)
+    grid[0, 1:3, 4:7] = 1
+    box = way.of_boxes(torch.tensor([[4 / 8, 1 / 8, 7 / 8, 3 / 8]]))[0] * 8
+    rows, columns = torch.nonzero(way.of(grid)[0], as_tuple=True)
+    assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box.tolist()
+
+
+def test_the_eight_ways_are_different():
+    grid = torch.arange(9.0).reshape(3, 3)
+    assert len({tuple(way.of(grid).flatten().tolist()) for way in WAYS}) == 8
+    assert torch.equal(WAYS[0].of(grid), grid)
+
+
+def test_shaken_maps_keep_their_shape_and_lose_whole_heads():
+    maps = torch.ones(50, 6, 4, 4)
+    seen = shaken(maps, torch.Generator().manual_seed(0), noise=0.3, left_out=0.5)
+    kept = (seen > 0).flatten(2)
+    assert seen.shape == maps.shape and torch.equal(kept.all(-1), kept.any(-1))
+    assert 0.4 < kept.any(-1).float().mean() < 0.6
+    assert torch.equal(shaken(maps, torch.Generator(), noise=0.0, left_out=0.0), maps)

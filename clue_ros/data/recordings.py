@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from clue_ros.data.fields import words
-from clue_ros.data.records import Picture, Reading, Record, decode
+from clue_ros.data.records import Picture, Reading, Record
+from clue_ros.encodings import from_compressed, to_rgb
 from clue_ros.types import InputError, Prompt
 
 RAW, COMPRESSED, TEXT = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "std_msgs/msg/String"
@@ -79,11 +79,10 @@ def _records(path: Path, image: str, instruction: str, skipped: Counter[str]) ->
 def _messages(path: Path, wanted: Topics, optional: Topics = ()) -> Iterator[tuple[str, int, object]]:
     """(topic, time of recording in ns, message) of these topics, in the order of time; the optional ones may be missing."""
     try:
-        import rosbags.image  # noqa: F401  the pictures will need it
         from rosbags.highlevel import AnyReader, AnyReaderError
         from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
-        raise InputError(f"reading {path} needs the rosbags libraries: pip install rosbags rosbags-image") from error
+        raise InputError(f"reading {path} needs the rosbags library: pip install rosbags") from error
     if not path.exists():
         raise InputError(f"there is no recording {path}")
     try:
@@ -110,20 +109,7 @@ def _check(path: Path, connections: list, wanted: Topics, optional: Topics) -> N
 
 def _pixels(message: object, name: str) -> np.ndarray:
     """uint8[H, W, 3] RGB of a raw or compressed image message."""
-    if message.__msgtype__ == COMPRESSED:
-        return decode(message.data, name)
-    from rosbags.image import ImageError, image_to_cvimage
-    if message.encoding[:1].isdigit():
-        raise InputError(f"{name}: encoding {message.encoding} does not say what its channels are; record rgb8 or bgr8")
     try:
-        # One pixel tells how many bytes a pixel has: the converter ignores that rows may be padded.
-        one = dataclasses.replace(message, height=1, width=1, data=np.zeros(64, np.uint8))
-        row = message.width * image_to_cvimage(one).nbytes
-        if min(row, message.height) < 1 or row > message.step or len(message.data) != message.step * message.height:
-            raise InputError(f"{name}: an image of {message.width} x {message.height} pixels ({message.encoding}) does not "
-                             f"fit {len(message.data)} bytes in rows of {message.step}")
-        packed = message.data.reshape(message.height, message.step)[:, :row].ravel()
-        return np.ascontiguousarray(image_to_cvimage(dataclasses.replace(message, step=row, data=packed), "rgb8"))
-    except (ImageError, cv2.error) as error:
-        raise InputError(f"{name}: {message.width} x {message.height} pixels of {message.encoding} cannot be converted to "
-                         f"RGB ({getattr(error, 'err', error)}); record rgb8 or bgr8") from error
+        return (from_compressed if message.__msgtype__ == COMPRESSED else to_rgb)(message)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

@@ -37,7 +37,8 @@ from clue_ros.vlm.preprocess import to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar
 
 Sampler = Callable[[Scene, np.random.Generator, Phrasing], Example | None]
-BASE_MIXTURE: tuple[tuple[float, Sampler], ...] = (
+Mixture = tuple[tuple[float, Sampler], ...]  # shares, which need not sum to 1
+BASE_MIXTURE: Mixture = (
     (0.58, examples.clear), (0.20, examples.detect), (0.10, examples.ambiguous), (0.12, examples.answered))
 
 
@@ -55,7 +56,7 @@ class GroundedBatches:
     images: int
     prompts: int
     seed: int
-    mixture: tuple[tuple[float, Sampler], ...] = BASE_MIXTURE
+    mixture: Mixture = BASE_MIXTURE
     twins: float = 0.0
 
     def __post_init__(self) -> None:

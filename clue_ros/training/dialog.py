@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from clue_ros.data import examples
 from clue_ros.detector.jitter import Symmetry, shaken
 from clue_ros.detector.network import Detector
-from clue_ros.training.base import Emphasis, Sampler, Taught, auxiliary_losses
+from clue_ros.training.base import Emphasis, Mixture, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
 from clue_ros.training.loop import Losses, to_device
 
-DIALOG_MIXTURE: tuple[tuple[float, Sampler], ...] = (
+DIALOG_MIXTURE: Mixture = (
     (0.40, examples.clear), (0.35, examples.ambiguous), (0.25, examples.answered))
 PROJECTIONS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 

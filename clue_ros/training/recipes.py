@@ -34,7 +34,7 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.model_folder import save_detector
 from clue_ros.tabletop.scene import Scene
-from clue_ros.training.base import GroundedBatches, Taught, grounded_losses
+from clue_ros.training.base import BASE_MIXTURE, GroundedBatches, Mixture, Taught, grounded_losses
 from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
@@ -63,13 +63,9 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
     load_tower(model.model.vision_tower, tower)
     taught = Taught(model, config.emphasis)
     taught.dense.load_state_dict(head)
-    batches = GroundedBatches(source, grammar, config.size.side, config.size.side // config.size.patch, config.images,
-                              config.prompts, seed + 1)
-    losses = grounded_losses(grammar.first_location)
-    fit(taught, batches, losses, replace(config.decoder, seed=seed), out / "decoder", name="base")
-    fit(taught, replace(batches, seed=seed + 4, twins=config.twins), losses, replace(config.refine, seed=seed),
-        out / "refine", name="refine")
-    return _save_run(taught, tokenizer, out)
+    fit(taught, replace(_batches(config, model, grammar, source, seed + 1), twins=0.0),
+        grounded_losses(grammar.first_location), replace(config.decoder, seed=seed), out / "decoder", name="base")
+    return _refined(taught, config, tokenizer, source, out, seed, seed + 4)
 
 
 def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: Path, *, seed: int = 0) -> Path:
@@ -86,20 +82,22 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     taught.load_state_dict(load_file(run / HEADS), strict=False)
     vision = model.config.vision_config
     side, grid = vision.image_size, vision.image_size // vision.patch_size
-    grammar = Grammar(tokenizer, grid ** 2)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: (
         DenseTower(model.model.vision_tower, vision.hidden_size, taught.dense),
         DenseBatches(source, side, grid, config.vision_batch, seed + 5, config.zoom)))
     load_tower(model.model.vision_tower, tower)
     taught.dense.load_state_dict(head)
-    batches = GroundedBatches(source, grammar, side, grid, config.images, config.prompts, seed + 6, twins=config.twins)
-    fit(taught, batches, grounded_losses(grammar.first_location), replace(config.refine, seed=seed), out / "refine",
-        name="refine")
-    return _save_run(taught, tokenizer, out)
+    return _refined(taught, config, tokenizer, source, out, seed, seed + 6)
 
 
-def _save_run(taught: Taught, tokenizer, out: Path) -> Path:
-    """`out/model`, and the heads of the auxiliary losses for those who go on with it."""
+def _refined(taught: Taught, config: BaseConfig | FurtherConfig, tokenizer, source: SceneImages, out: Path, seed: int,
+             words: int) -> Path:
+    """The last stage, its words drawn with the seed `words`: `out/model`, and the heads of the auxiliary losses for those
+    who go on with it."""
+    vision = taught.model.config.vision_config
+    grammar = Grammar(tokenizer, (vision.image_size // vision.patch_size) ** 2)
+    fit(taught, _batches(config, taught.model, grammar, source, words), grounded_losses(grammar.first_location),
+        replace(config.refine, seed=seed), out / "refine", name="refine")
     save_base(taught.model, tokenizer, out / "model")
     save_file({k: v.contiguous() for k, v in taught.state_dict().items() if not k.startswith("model.")}, out / HEADS)
     return out / "model"
@@ -184,17 +182,19 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
     return model, Grammar(tokenizer, (vision.image_size // vision.patch_size) ** 2)
 
 
-def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, data: Sequence[Path], seed: int) -> GroundedBatches:
+def _batches(config: BaseConfig | FurtherConfig | AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages,
+             seed: int, mixture: Mixture = BASE_MIXTURE) -> GroundedBatches:
+    """What to train this model on, as large as its pictures are."""
     vision = model.config.vision_config
-    return GroundedBatches(read_training(data), grammar, vision.image_size, vision.image_size // vision.patch_size,
-                           config.images, config.prompts, seed, DIALOG_MIXTURE, config.twins)
+    return GroundedBatches(source, grammar, vision.image_size, vision.image_size // vision.patch_size, config.images,
+                           config.prompts, seed, mixture, config.twins)
 
 
 def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0,
               allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
-    batches = _batches(config, model, grammar, data, seed + 2)
+    batches = _batches(config, model, grammar, read_training(data), seed + 2, DIALOG_MIXTURE)
     torch.manual_seed(seed)
     dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
     fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
@@ -207,7 +207,7 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
                     allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)
-    batches = _batches(config, model, grammar, data, seed + 3)
+    batches = _batches(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
     channels = len(config.layers) * model.config.get_text_config().num_attention_heads
     settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean)
     torch.manual_seed(seed)

@@ -13,7 +13,7 @@ RULE = {
     "types": set(), "vlm": {"types"}, "detector": {"types"}, "dialog": {"types", "vlm"},
     "model_folder": {"types", "vlm", "detector", "pipeline"}, "pipeline": {"types", "vlm", "detector", "dialog", "model_folder"},
     "encodings": {"types"}, "provenance": {"types", "model_folder", "pipeline"},
-    "tabletop": {"types"}, "data": {"types", "vlm", "tabletop"},
+    "tabletop": {"types"}, "data": {"types", "vlm", "tabletop", "encodings"},
     "training": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
     "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
     "benchmark": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},

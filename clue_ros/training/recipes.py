@@ -2,7 +2,8 @@
 
     clue-tabletop write --out data/train --count 10000 --seed 1
     clue-train base      --data data/train --out runs/base
-    clue-train further   --data data/train --base runs/base --out runs/further        (optional; from here runs/further/model)
+    clue-train further   --data data/train --base runs/base --out runs/further        (optional; from here runs/further/model;
+                         with --config fine for larger pictures)
     clue-train ivg       --data data/train --base runs/base/model --out runs/ivg
     clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
                          --out runs/ambiguity

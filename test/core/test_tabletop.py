@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tabletop_scenes import scene_of
 
+from clue_ros.cli.tabletop import main
 from clue_ros.data import examples
 from clue_ros.tabletop import language, meshes, questions
 from clue_ros.tabletop.scene import Scene, from_json, to_json
@@ -163,3 +164,12 @@ def test_proportions_vary_and_the_foot_stays_on_the_table():
     assert other[:, 2].min() == vertices[:, 2].min() == 0
     assert other[:, 2].max() == pytest.approx(0.9 * vertices[:, 2].max())
     assert np.allclose(meshes.reshaped(vertices, 1, 1, 1), vertices)
+
+
+def test_proportions_that_make_no_shape_are_refused_before_anything_is_rendered(tmp_path, monkeypatch):
+    out = tmp_path / "data"
+    monkeypatch.setattr("sys.argv", ["clue-tabletop", "write", "--out", str(out), "--count", "1", "--seed", "1",
+                                     "--proportions", "0.9"])
+    with pytest.raises(SystemExit, match=r"--proportions 0.9: give a share between 0 and 0.4"):
+        main()
+    assert not out.exists()

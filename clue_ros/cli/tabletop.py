@@ -21,6 +21,8 @@ def main() -> None:
     write.add_argument("--pairs", action="store_true", help="with counterfactual twins: the same view, one object fewer")
     write.add_argument("--unseen", action="store_true", help="the world that is kept from training: other meshes, shades, "
                                                              "tables, cameras and phrasings; to evaluate on")
+    write.add_argument("--varied", action="store_true", help="every object another member of its shape's family: bowls deep "
+                       "and shallow, cans short and tall, ... (none like those of --unseen)")
     write.add_argument("--proportions", type=float, default=None, metavar="SHARE",
                        help="how much the width, height and taper of every mesh vary, 0 to 0.4 (default: as the world has it)")
     write.add_argument("--workers", type=int, default=2, help="rendering processes")
@@ -43,6 +45,8 @@ def _write(a: argparse.Namespace) -> None:
         if not 0 <= a.proportions <= 0.4:
             raise InputError(f"--proportions {a.proportions}: give a share between 0 and 0.4")
         world = replace(world, proportions=a.proportions)
+    if a.varied:
+        world = replace(world, varied=True)
     folder = dataset.write(a.out, a.count, a.seed, world=world, pairs=a.pairs, workers=a.workers)
     print(f"{len(read_scenes(folder))} scenes in {folder}")
 

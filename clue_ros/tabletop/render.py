@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 
 from clue_ros.tabletop import meshes
+from clue_ros.tabletop.families import FAMILIES, Parts
 from clue_ros.tabletop.scene import Scene, SceneObject
 from clue_ros.tabletop.world import COLOUR_RANGES, UNSEEN_RANGES, World
 
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 COPIES = 4  # bodies of one shape and size: no scene has more of them
 AWAY = np.array([0.0, 0.0, -50.0])
+UNPAINTED = (1.0, 0.0, 0.0)  # of the parts that take the object's colour, until a scene gives them one
 
 
 class RenderingUnavailable(RuntimeError):
@@ -60,30 +62,38 @@ def parts_of(world: World) -> dict:
     return meshes.UNSEEN_PARTS if world.unseen else meshes.PARTS
 
 
+def forms_of(world: World, shape: str, rng: np.random.Generator) -> list[Parts]:
+    """What the bodies of one shape look like, in large: all alike, or each another member of its family."""
+    forms = ([FAMILIES[shape](rng) for _ in range(COPIES)] if world.varied else
+             [[(build(), rgb) for build, rgb in parts_of(world)[shape]]])
+    reshaped = []
+    for form in forms:
+        proportions = 1 + world.proportions * rng.uniform(-1, 1, 3)
+        reshaped.append([((meshes.reshaped(vertices, *proportions), faces), rgb) for (vertices, faces), rgb in form])
+    return reshaped
+
+
 def model_xml(world: World, variant: int = 0) -> tuple[str, dict[str, bytes], list[tuple[str, str]]]:
     """The MuJoCo model, its texture files, and (shape, size) of every slot. variant: of textures and proportions."""
     rng = np.random.default_rng((7, variant))
     draw = pattern_texture if world.unseen else noise_texture
     textures = {f"cloth{i}.png": draw(rng, (1, 1, 4, 8)[i % 4]) for i in range(8)}
-    parts = parts_of(world)
     slots = [(shape, size) for shape in world.shapes for size in world.sizes for _ in range(COPIES)]
+    forms = {shape: forms_of(world, shape, rng) for shape in world.shapes}
     numbers = lambda a: " ".join(f"{v:.6g}" for v in np.asarray(a).ravel())  # noqa: E731
     assets = "".join(f'<texture name="{n}" type="2d" file="{n}"/><material name="{n}" texture="{n}" texuniform="true" '
                      f'texrepeat="3 3" specular="0.1"/>' for n in textures)
-    for shape in world.shapes:
-        width, height, taper = 1 + world.proportions * rng.uniform(-1, 1, 3)
-        for part, (build, _) in enumerate(parts[shape]):
-            vertices, faces = build()
-            vertices = meshes.reshaped(vertices, width, height, taper)
-            for size in world.sizes:
-                scale = world.scale_small if size == "small" else 1.0
-                assets += (f'<mesh name="{shape}-{size}-{part}" inertia="shell" vertex="{numbers(vertices * scale)}" '
-                           f'face="{numbers(faces)}"/>')
+    assets += "".join(
+        f'<mesh name="{shape}-{size}-{form}-{part}" inertia="shell" face="{numbers(faces)}" '
+        f'vertex="{numbers(vertices * (world.scale_small if size == "small" else 1.0))}"/>'
+        for shape in world.shapes for size in world.sizes
+        for form, parts in enumerate(forms[shape]) for part, ((vertices, faces), _) in enumerate(parts))
     bodies = "".join(
         f'<body name="slot{i}" mocap="true" pos="0 0 -50">' + "".join(
-            f'<geom type="mesh" mesh="{shape}-{size}-{part}" material="gloss{i % 3}" rgba="{numbers(rgb or (1, 0, 0))} 1"/>'
-            for part, (_, rgb) in enumerate(parts[shape])) + "</body>"
-        for i, (shape, size) in enumerate(slots))
+            f'<geom type="mesh" mesh="{shape}-{size}-{form}-{part}" material="gloss{i % 3}" '
+            f'rgba="{numbers(rgb or UNPAINTED)} 1"/>'
+            for part, (_, rgb) in enumerate(forms[shape][form])) + "</body>"
+        for i, (shape, size) in enumerate(slots) for form in [i % COPIES % len(forms[shape])])
     clutter = "".join(f'<body name="clutter{i}" mocap="true" pos="0 0 -50"><geom type="box" size=".1 .02 .003"/></body>'
                       for i in range(world.clutter))
     width, height = world.resolution
@@ -111,6 +121,9 @@ class Renderer:
         xml, textures, self.slots = model_xml(world, variant)
         self.model = mujoco.MjModel.from_xml_string(xml, textures)
         self.data = mujoco.MjData(self.model)
+        unpainted = (self.model.geom_rgba[:, :3] == UNPAINTED).all(1)
+        self.painted = [[geom for geom in range(body.geomadr[0], body.geomadr[0] + body.geomnum[0]) if unpainted[geom]]
+                        for body in (self.model.body(f"slot{i}") for i in range(len(self.slots)))]
         width, height = world.resolution
         try:
             self.colour = mujoco.Renderer(self.model, height, width)
@@ -236,7 +249,7 @@ class Renderer:
             self.data.mocap_pos[self.body[f"slot{i}"]] = AWAY
         for pose in poses:
             self._place(f"slot{pose.slot}", (*pose.xy, 0.0), pose.yaw)
-            self.model.geom_rgba[self.model.body(f"slot{pose.slot}").geomadr[0]] = [*pose.rgb, 1]
+            self.model.geom_rgba[self.painted[pose.slot]] = [*pose.rgb, 1]
         self.mujoco.mj_forward(self.model, self.data)
         self.labels.update_scene(self.data, "camera")
         geoms = self.labels.render()[..., 0]

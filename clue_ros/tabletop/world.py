@@ -56,6 +56,8 @@ class World:
     scale_small: float = 0.6
     # How much the proportions of a shape vary from mesh to mesh: its width, height and taper.
     proportions: float = 0.1
+    # Every body a random member of its shape's family (`families.py`), not all of a shape alike.
+    varied: bool = False
     dark_table: float = 0.45
     textured_table: float = 0.6
     table_edge: float = 0.35

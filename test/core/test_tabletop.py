@@ -8,8 +8,9 @@ from tabletop_scenes import scene_of
 
 from clue_ros.cli.tabletop import main
 from clue_ros.data import examples
-from clue_ros.tabletop import language, meshes, questions
+from clue_ros.tabletop import families, language, meshes, questions
 from clue_ros.tabletop.scene import Scene, from_json, to_json
+from clue_ros.tabletop.world import World
 from clue_ros.types import Box
 
 
@@ -127,11 +128,12 @@ def test_detect_lists_every_object_from_left_to_right(two_mugs):
         assert all(isinstance(b, Box) for b in example.boxes)
 
 
-def test_rendered_boxes_hold_their_objects_pixels():
+@pytest.mark.parametrize("world", [World(), World(varied=True)], ids=["alike", "varied"])
+def test_rendered_boxes_hold_their_objects_pixels(world):
     from clue_ros.tabletop.render import Renderer, RenderingUnavailable  # first: it chooses MuJoCo's kind of OpenGL
     pytest.importorskip("mujoco")
     try:
-        renderer = Renderer()
+        renderer = Renderer(world)
     except RenderingUnavailable as error:
         pytest.skip(str(error))
     rng, drawn = np.random.default_rng(3), None
@@ -164,6 +166,40 @@ def test_proportions_vary_and_the_foot_stays_on_the_table():
     assert other[:, 2].min() == vertices[:, 2].min() == 0
     assert other[:, 2].max() == pytest.approx(0.9 * vertices[:, 2].max())
     assert np.allclose(meshes.reshaped(vertices, 1, 1, 1), vertices)
+
+
+@pytest.mark.parametrize("shape", families.FAMILIES)
+def test_members_of_a_family_differ_stand_on_the_table_and_have_its_parts(shape):
+    rng = np.random.default_rng(1)
+    members = [families.FAMILIES[shape](rng) for _ in range(50)]
+    for member in members:
+        assert len(member) == len(meshes.PARTS[shape])
+        (vertices, faces), own = member[0]
+        assert vertices[:, 2].min() == pytest.approx(0, abs=1e-9) and faces.max() == len(vertices) - 1
+        assert own is None  # the first part takes the object's colour
+        assert 0.028 <= np.ptp(vertices[:, 1]) <= 0.086  # metres: no large one as small as a small one
+    assert len({round(np.ptp(member[0][0][0][:, 2]), 6) for member in members}) > 40
+
+
+def test_no_member_of_a_family_is_like_an_unseen_mesh():
+    rng = np.random.default_rng(2)
+    radius_at = lambda v, z: np.interp(z, v[:, 2], np.hypot(v[:, 0], v[:, 1]))  # noqa: E731
+    for _ in range(100):
+        (block, _), _ = families.a_block(rng)[0]
+        long, deep, high = sorted(np.ptp(block, axis=0), reverse=True)
+        assert high > 0.7 * long  # the unseen brick: 0.5
+        (ball, _), _ = families.a_ball(rng)[0]
+        assert np.ptp(ball[:, 2]) < 1.2 * np.ptp(ball[:, 1])
+        (can, _), _ = families.a_can(rng)[0]
+        assert np.ptp(can[:, 2]) < 2 * np.ptp(can[:, 1])  # the unseen can: 2.2
+        (bottle, _), _ = families.a_bottle(rng)[0]
+        radii = np.hypot(bottle[:, 0], bottle[:, 1])
+        assert bottle[radii.argmax(), 2] == 0  # widest at its foot: no belly
+        (bowl, _), _ = families.a_bowl(rng)[0]
+        outer = bowl[:len(bowl) // 2]
+        rim = outer[:, 0].max()
+        foot = radius_at(outer[np.hypot(outer[:, 0], outer[:, 1]) > 1e-3], 0.0)
+        assert radius_at(outer, outer[:, 2].max() / 2) > (foot + rim) / 2 + 0.05 * rim  # walls that bulge, not straight ones
 
 
 def test_proportions_that_make_no_shape_are_refused_before_anything_is_rendered(tmp_path, monkeypatch):

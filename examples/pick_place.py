@@ -28,10 +28,9 @@ from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from std_msgs.msg import String
 
 from clue_ros.action import Ground
-from clue_ros.msg import GroundedObject
+from clue_ros.msg import Answer, GroundedObject
 
 CLEARANCE = 0.10  # metres above the object, before and after it is gripped
 CARRY = 0.15  # metres above the table's objects on the way to the new place
@@ -128,7 +127,7 @@ class PickPlace(Node):
         super().__init__("pick_place", **options)
         self._answers, self._questions, self._targets = answers, deque(), []
         self._ground = ActionClient(self, Ground, "ground")
-        self._answer = self.create_publisher(String, "answer", 10)
+        self._answer = self.create_publisher(Answer, "answer/addressed", 10)
         # Listens before it asks: a target is published once.
         self._target = self.create_subscription(PointStamped, "target", self._targets.append, 10)
 
@@ -152,7 +151,7 @@ class PickPlace(Node):
             raise Failure(f"there is no action `ground` within {patience:g} s: start clue_node, with the same namespace and "
                           "ROS_DOMAIN_ID")
         sent = self._ground.send_goal_async(Ground.Goal(instruction=instruction),
-                                            feedback_callback=lambda m: self._questions.append(m.feedback.question))
+                                            feedback_callback=lambda m: self._questions.append(m.feedback))
         if not self.wait(sent.done, PATIENCE):
             raise Failure("clue_node does not take the instruction: is it still running?")
         goal = sent.result()
@@ -167,17 +166,17 @@ class PickPlace(Node):
 
     def _talk(self, ended: Callable[[], bool]) -> None:
         """Put each question to the person until the goal has ended. EOFError when one stays without an answer."""
-        asked = False
+        asked: Ground.Feedback | None = None
         while not self.wait(ended, 0.1):
             if not self._ground.server_is_ready():
                 raise Failure("clue_node has gone")
             if self._questions:
-                print(f"robot   {self._questions.popleft()}", flush=True)
-                asked = True
-            if asked and (text := self._answers.next()) is not None:
+                asked = self._questions.popleft()
+                print(f"robot   {asked.question}", flush=True)
+            if asked is not None and (text := self._answers.next()) is not None:
                 print(f"person  {text}", flush=True)
-                self._answer.publish(String(data=text))
-                asked = False
+                self._answer.publish(Answer(request_id=asked.request_id, turn=asked.verdict.turn, text=text))
+                asked = None
 
     @staticmethod
     def _judge(found: GroundedObject) -> GroundedObject:

@@ -10,6 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from clue_ros import encodings
+from clue_ros.msg import Answer
 from clue_ros.ros.conversions import nanoseconds
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import EVERY_WORD, NEWEST
@@ -38,6 +39,7 @@ class Inputs:
         self.image_topic = self.listen(self._image_kind, topic, self._on_image, NEWEST)
         self.instruction_topic = self.listen(String, place.topic("instruction"), self._on_instruction, EVERY_WORD)
         self.listen(String, place.topic("answer"), self._on_answer, EVERY_WORD)
+        self.listen(Answer, place.topic("answer/addressed"), self._on_addressed_answer, EVERY_WORD)
 
     def listen(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> str:
         """Subscribe, and tell in words when a publisher's QoS does not fit; the topic's full name."""
@@ -83,6 +85,9 @@ class Inputs:
 
     def _on_answer(self, msg: String) -> None:
         self._desk.handle(lambda now: self._session.answer(msg.data, now))
+
+    def _on_addressed_answer(self, msg: Answer) -> None:
+        self._desk.handle(lambda now: self._session.answer(msg.text, now, (msg.request_id, msg.turn)))
 
     def why_no_image(self) -> str:
         """One sentence: why nothing came on the image topic."""

@@ -191,12 +191,19 @@ class Session:
         running = self.request is not None and self.request.identity == identity
         return self._finish(Outcome.CANCELLED) if running else []
 
-    def answer(self, text: str, now: float) -> list[Event]:
-        """The person's reply. Without an open question, or when it cannot be used, nothing changes but the log."""
+    def answer(self, text: str, now: float, to: tuple[str, int] | None = None) -> list[Event]:
+        """The person's reply. Without an open question, or when it cannot be used, nothing changes but the log.
+
+        to: the identity of the request and the number, from 0, of the question it answers; None: the open one.
+        """
         request = self.request
         if request is None or request.phase is not Phase.QUESTION_OPEN:
             return [Note(f"the answer '{_short(text)}' is ignored: no question is open; "
                          "start with an instruction", True)]
+        question = request.questions - 1
+        if to is not None and to != (request.identity, question):
+            return [Note(f"the answer '{_short(text)}' is ignored: it is for question {to[1]} of request "
+                         f"'{_short(to[0])}', and question {question} of request '{request.identity}' is open", True)]
         try:
             request.dialog = request.dialog.answer(text)
         except InputError as error:

@@ -124,8 +124,8 @@ def test_topics_and_diagnostics_by_name(pair):
                                 node.get_subscriber_names_and_types_by_node("clue_node", front.namespace))
            for name, _ in entries]
     ours = {name.removeprefix(f"{front.namespace}/") for name in own if name.startswith(front.namespace)}
-    named = {"image", "instruction", "answer", "camera_info", "depth", "grounding", "speech", "heatmap", "heatmap/image",
-             "target"}
+    named = {"image", "instruction", "answer", "answer/addressed", "camera_info", "depth", "grounding", "speech", "heatmap",
+             "heatmap/image", "target"}
     assert {f"{camera}/{topic}" for camera in ("front", "wrist") for topic in named} <= ours
     assert "model" in ours and not ours & named
 

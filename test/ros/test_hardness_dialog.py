@@ -9,9 +9,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from clue_ros.msg import GroundedObject
+from clue_ros.msg import AmbiguityHeatmap, Answer, GroundedObject
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.conversions import FROM_RGB, image_from_rgb
+from clue_ros.ros.qos import EVERY_WORD
 from clue_ros.ros.script import BOX, QUESTION
 from company import Stage
 
@@ -140,6 +141,20 @@ def test_an_answer_that_comes_twice(play, ambiguous):
     end = end_after(play, "the left one again")
     assert end.outcome in (GROUNDED, TURN_LIMIT) and list(end.dialog) == [question, "the left one"]
     play.logged("the answer 'the left one again' is ignored: no question is open")
+
+
+def test_an_answer_that_names_another_request(play, ambiguous):
+    """Though a question is open: what was said twice, or late, would be taken for its answer on topic `answer`."""
+    tell = play.person.create_publisher(Answer, "answer/addressed", EVERY_WORD)
+    play.until(tell.get_subscription_count)
+    question = asked(play, ambiguous)
+    verdict = [m for m in (*play.heard, *play.rest(0.3)) if isinstance(m, AmbiguityHeatmap)][-1]
+    tell.publish(Answer(request_id="long ago", turn=0, text="the red one"))
+    play.logged("the answer 'the red one' is ignored: it is for question 0 of request 'long ago'")
+    tell.publish(Answer(request_id=verdict.request_id, turn=verdict.turn, text="the left one"))
+    end = play.hear(GroundedObject)
+    assert end.request_id == verdict.request_id and list(end.dialog) == [question, "the left one"]
+    play.person.destroy_publisher(tell)
 
 
 def test_an_answer_to_a_request_that_is_no_more(play, ambiguous, clear):

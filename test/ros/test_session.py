@@ -141,6 +141,23 @@ def test_answers_that_are_not_due():
     assert made.request.phase is Phase.QUESTION_OPEN
 
 
+def test_an_addressed_answer_counts_for_its_question_only():
+    made = session(0)
+    made.instruct("the mug", 1, "first")
+    look(made, ASK, 1)
+    made.instruct("the can", 2, "second")
+    look(made, ASK, 2)
+    for to in (("first", 0), ("second", 1), ("", 0)):
+        note, = made.answer("red", 3, to)
+        assert note.warning and f"question {to[1]} of request '{to[0]}'" in note.text and "of request 'second' is open" in note.text
+    assert made.request.phase is Phase.QUESTION_OPEN and made.request.spoken == [ASK.outcome.text]
+    assert made.answer("red", 4, ("second", 0)) == [] and made.request.spoken[-1] == "red"
+    made.see(Snapshot("picture", 4))
+    look(made, ASK, 4)  # asks again: what was said twice does not answer the second question
+    assert made.answer("red", 5, ("second", 0))[0].warning and made.request.phase is Phase.QUESTION_OPEN
+    assert made.answer("left", 6, ("second", 1)) == []
+
+
 def test_nobody_answers():
     made = session(0)
     made.instruct("the mug", 1)

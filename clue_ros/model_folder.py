@@ -89,7 +89,8 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_
 
 def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter: bool = True,
              allow_download: bool = False) -> Vlm:
-    """base/ with the LoRA of adapter/ merged into it (exact, and faster than keeping it apart)."""
+    """base/ with the LoRA of adapter/ merged into it: faster than keeping it apart, exact in float32 and rounded to
+    the weights in bfloat16."""
     transformers_logging.disable_progress_bar()  # a node's log is no place for it
     transformers_logging.set_verbosity_error()  # what it would warn of is refused below, in a sentence
     where = pick_device(device)

@@ -76,10 +76,6 @@ class Clue:
         """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask."""
         return self.detector.judge(prefill.maps, frame.size, self.vlm.log_odds_to_ask(prefill.logits), self.threshold)
 
-    def ground(self, frame: Frame, instruction: str) -> Decision:
-        """`look` for a single instruction without a dialog."""
-        return self.look(frame, Dialog(Prompt(instruction)))
-
 
 @contextmanager
 def _timed(times: dict[str, float], name: str):

@@ -54,11 +54,13 @@ def describe(model: str, clue: Clue) -> Provenance:
 
 
 def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:
-    """`Provenance.files` of a model folder; a base that lies in the Hugging Face cache is read there."""
+    """`Provenance.files` of a model folder; a base that lies elsewhere, in a folder or the
+    Hugging Face cache, is read there."""
     files = {part: hash_files(folder / part, part) for part in PARTS}
     base = base_of(folder)
     if isinstance(base, str):
-        files["base"] += hash_files(Path(snapshot_download(base, local_files_only=True)), base)
+        where = base if Path(base).is_dir() else snapshot_download(base, local_files_only=True)
+        files["base"] += hash_files(Path(where), base)
     return files
 
 

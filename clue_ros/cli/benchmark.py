@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from clue_ros.cli.common import run
+from clue_ros.cli.common import execute, positive
 
 
 def main() -> None:
     """Measure the time of one decision."""
+    execute(parser())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Its command line."""
     parser = argparse.ArgumentParser(description="The time of one decision on the CPU, beside plain transformers.")
     parser.add_argument("--data", type=Path, required=True, help="data set folder of clue-tabletop write")
     parser.add_argument("--model", default="tabletop")
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    run(lambda: _benchmark(arguments))
+    parser.add_argument("--runs", type=positive, default=200)
+    parser.add_argument("--threads", type=positive, default=2)
+    parser.set_defaults(call=_benchmark)
+    return parser
 
 
 def _benchmark(a: argparse.Namespace) -> None:

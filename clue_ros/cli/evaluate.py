@@ -2,6 +2,7 @@
 
     clue-evaluate grounding|ambiguity|episodes --data data/test
     clue-evaluate it2p --data IT2P
+    clue-evaluate records --reader coco|invig|it2p|tabletop --data instances.json
     clue-evaluate predictions LOG.jsonl
     clue-evaluate table --train data/train --held-out data/val --test data/test --unseen data/unseen --photographs IT2P --out eval
 """
@@ -11,16 +12,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from clue_ros.cli.common import run
+from clue_ros.cli.common import execute, natural, positive
+from clue_ros.data.readers import EXPECTED, READERS
 
 
 def main() -> None:
     """Measure a model."""
+    execute(parser())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Its command line."""
     parser = argparse.ArgumentParser(description="Measure a model. Every score has a 95 % bootstrap interval.")
     commands = parser.add_subparsers(required=True)
     _suite(commands, "grounding", "clear instructions")
     _suite(commands, "ambiguity", "counterfactual pairs and questions")
     _suite(commands, "it2p", "IT2P photographs")
+    records = _suite(commands, "records", "any labelled data set, through its reader")
+    records.add_argument("--reader", choices=READERS, required=True, help=EXPECTED)
     episodes = _suite(commands, "episodes", "whole dialogs with the rule-based oracle")
     episodes.add_argument("--noise", type=float, default=0.0, help="share of answers that name another option")
     table = commands.add_parser("table", help="every variant and baseline, on every data set; a stopped run goes on")
@@ -34,9 +43,9 @@ def main() -> None:
     table.add_argument("--also", type=Path, nargs="*", default=[], metavar="MODEL",
                        help="further model folders: their first token (AR) as a row each")
     table.add_argument("--device", default="auto")
-    table.add_argument("--limit", type=int, default=2500, help="at most so many pairs to fit on")
-    table.add_argument("--photograph-limit", type=int, help="at most so many photographs' commands")
-    table.add_argument("--seed", type=int, default=3, help="draws the expressions")
+    table.add_argument("--limit", type=positive, default=2500, help="at most so many pairs to fit on")
+    table.add_argument("--photograph-limit", type=positive, help="at most so many photographs' commands")
+    table.add_argument("--seed", type=natural, default=3, help="draws the expressions")
     table.set_defaults(call=_table)
     predictions = commands.add_parser("predictions", help="the log of any system, no model needed",
                                       description='A line a prompt: {"bbox": [x1, y1, x2, y2] or null, "gt_bbox": [...]}, '
@@ -45,8 +54,7 @@ def main() -> None:
     predictions.add_argument("--threshold", type=float, default=0.5, help="a prompt is called ambiguous from here")
     predictions.add_argument("--json", type=Path, help="also write the scores there")
     predictions.set_defaults(call=_predictions)
-    arguments = parser.parse_args()
-    run(lambda: arguments.call(arguments))
+    return parser
 
 
 def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
@@ -54,19 +62,19 @@ def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite.add_argument("--data", type=Path, required=True)
     suite.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
     suite.add_argument("--device", default="auto")
-    suite.add_argument("--seed", type=int, default=0, help="draws the expressions")
-    suite.add_argument("--limit", type=int, help="at most so many examples")
+    suite.add_argument("--seed", type=natural, default=0, help="draws the expressions")
+    suite.add_argument("--limit", type=positive, help="at most so many examples")
     suite.add_argument("--json", type=Path, help="also write the scores there")
-    suite.set_defaults(call=_evaluate, suite=name, noise=None)
+    suite.set_defaults(call=_evaluate, suite=name)
     return suite
 
 
 def _evaluate(a: argparse.Namespace) -> None:
-    from clue_ros.evaluation import episodes, report, suites
+    from clue_ros.evaluation import episodes, records, report, suites
     from clue_ros.pipeline import Clue
     suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs,
-             "episodes": episodes.episodes}[a.suite]
-    more = {} if a.noise is None else {"noise": a.noise}
+             "episodes": episodes.episodes, "records": records.records}[a.suite]
+    more = {key: getattr(a, key) for key in ("noise", "reader") if hasattr(a, key)}
     table = suite(Clue.load(a.model, a.device), a.data, a.seed, a.limit, **more)
     print(report.markdown(table))
     if a.json:

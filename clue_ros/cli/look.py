@@ -6,18 +6,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from clue_ros.cli.common import run
+from clue_ros.cli.common import execute
 
 
 def main() -> None:
     """Ground an instruction in a photograph."""
+    execute(parser())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Its command line."""
     parser = argparse.ArgumentParser(description="Ground an instruction in a photograph, asking when it is not clear.")
     parser.add_argument("image", type=Path)
     parser.add_argument("instruction")
     parser.add_argument("--model", default="tabletop")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    run(lambda: _look(arguments))
+    parser.set_defaults(call=_look)
+    return parser
 
 
 def _look(a: argparse.Namespace) -> None:

@@ -6,18 +6,23 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from clue_ros.cli.common import run
+from clue_ros.cli.common import execute, natural, positive
 from clue_ros.types import InputError
 
 
 def main() -> None:
     """Render data sets of the synthetic tabletop, and look at them."""
+    execute(parser())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Its command line."""
     parser = argparse.ArgumentParser(description="Render data sets of the synthetic tabletop, and look at them.")
     commands = parser.add_subparsers(required=True)
     write = commands.add_parser("write", help="render scenes into a folder, with their truth")
     write.add_argument("--out", type=Path, required=True)
-    write.add_argument("--count", type=int, required=True, help="scenes, or pairs of scenes with --pairs")
-    write.add_argument("--seed", type=int, required=True)
+    write.add_argument("--count", type=positive, required=True, help="scenes, or pairs of scenes with --pairs")
+    write.add_argument("--seed", type=natural, required=True)
     write.add_argument("--pairs", action="store_true", help="with counterfactual twins: the same view, one object fewer")
     write.add_argument("--unseen", action="store_true", help="the world that is kept from training: other meshes, shades, "
                                                              "tables, cameras and phrasings; to evaluate on")
@@ -25,15 +30,14 @@ def main() -> None:
                        "and shallow, cans short and tall, ... (none like those of --unseen)")
     write.add_argument("--proportions", type=float, default=None, metavar="SHARE",
                        help="how much the width, height and taper of every mesh vary, 0 to 0.4 (default: as the world has it)")
-    write.add_argument("--workers", type=int, default=2, help="rendering processes")
+    write.add_argument("--workers", type=positive, default=2, help="rendering processes")
     write.set_defaults(call=_write)
     sheet = commands.add_parser("sheet", help="a contact sheet with boxes, expressions and questions")
     sheet.add_argument("--data", type=Path, required=True)
     sheet.add_argument("--out", type=Path, required=True, help="PNG file")
-    sheet.add_argument("--seed", type=int, default=0)
+    sheet.add_argument("--seed", type=natural, default=0)
     sheet.set_defaults(call=_sheet)
-    arguments = parser.parse_args()
-    run(lambda: arguments.call(arguments))
+    return parser
 
 
 def _write(a: argparse.Namespace) -> None:
@@ -41,6 +45,8 @@ def _write(a: argparse.Namespace) -> None:
     from clue_ros.tabletop.scene import read_scenes
     from clue_ros.tabletop.world import UNSEEN, World
     world = UNSEEN if a.unseen else World()
+    if a.unseen and a.varied:
+        raise InputError("--unseen has meshes of its own, and --varied those to train on: give one of them")
     if a.proportions is not None:
         if not 0 <= a.proportions <= 0.4:
             raise InputError(f"--proportions {a.proportions}: give a share between 0 and 0.4")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from clue_ros.cli.common import run
+from clue_ros.cli.common import execute, natural, positive
+from clue_ros.data.readers import EXPECTED, READERS
 
 
 def main() -> None:
     """Train the base, its dialog adapter and the ambiguity detector."""
+    execute(parser())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Its command line."""
     parser = argparse.ArgumentParser(description="Train the base, its dialog adapter and the ambiguity detector. "
                                                  "A run that was stopped goes on where it was.")
     commands = parser.add_subparsers(required=True)
-    base = _recipe(commands, "base", "a small PaliGemma-2 from scratch, on the detection mixture", _base)
-    base.add_argument("--base", help=argparse.SUPPRESS)
+    _recipe(commands, "base", "a small PaliGemma-2 from scratch, on the detection mixture", _base)
     further = _recipe(commands, "further", "go on with a base, on other or more data, with a deeper tower or larger pictures", _further)
     further.add_argument("--base", type=Path, required=True, help="folder of the run of `base` or `further` to go on with")
     ivg = _recipe(commands, "ivg", "LoRA dialog training: when to ask and what, what answers mean", _ivg)
@@ -27,14 +32,17 @@ def main() -> None:
     for name in ("base", "adapter", "detector", "out"):
         assemble.add_argument(f"--{name}", type=Path, required=True)
     assemble.set_defaults(call=_assemble)
-    calibrate = commands.add_parser("calibrate", help="fit P(ambiguous) and the threshold of a model on held-out pairs")
-    calibrate.add_argument("--model", type=Path, required=True)
-    calibrate.add_argument("--data", type=Path, required=True, help="data set with pairs, not trained on")
-    calibrate.add_argument("--seed", type=int, default=0)
+    calibrate = commands.add_parser("calibrate", help="fit P(ambiguous) and the threshold of a model on prompts it was not "
+                                                      "trained on")
+    calibrate.add_argument("--model", required=True, help="model folder; its detector/ is changed")
+    calibrate.add_argument("--data", type=Path, required=True, help=EXPECTED)
+    calibrate.add_argument("--reader", choices=READERS, default="tabletop", help="what kind of data that is (default: "
+                           "%(default)s, written with --pairs)")
+    calibrate.add_argument("--limit", type=positive, help="at most so many prompts")
+    calibrate.add_argument("--seed", type=natural, default=0)
     calibrate.add_argument("--risk", type=float, default=0.05, help="share of prompts in which it may act wrongly")
     calibrate.set_defaults(call=_calibrate)
-    arguments = parser.parse_args()
-    run(lambda: arguments.call(arguments))
+    return parser
 
 
 def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParser:
@@ -42,7 +50,7 @@ def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParse
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="data set folders of clue-tabletop write")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "debug", "paligemma2"), default="tabletop")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--allow-download", action="store_true", help="let transformers fetch the base from the hub")
     parser.set_defaults(call=call)
     return parser
@@ -76,11 +84,14 @@ def _ambiguity(a: argparse.Namespace) -> None:
     out = train_ambiguity(_config(a, "ambiguity"), a.data, a.base, a.adapter, a.out, seed=a.seed,
                           allow_download=a.allow_download)
     print(f"adapter and detector: {out}")
-    if Path(a.base).is_dir():
-        print(f"model: {assemble(Path(a.base), out / 'adapter', out / 'detector', out / 'model')}")
-        if a.validation:
-            from clue_ros.evaluation.calibrate import calibrate
-            print(calibrate(out / "model", a.validation, a.seed))
+    if not Path(a.base).is_dir():
+        print(f"the base {a.base} is not copied: name it in a model folder, as docs/paligemma2-gpu.md shows"
+              + (f", then calibrate that on {a.validation}" if a.validation else ""))
+        return
+    print(f"model: {assemble(Path(a.base), out / 'adapter', out / 'detector', out / 'model')}")
+    if a.validation:
+        from clue_ros.evaluation.calibrate import calibrate
+        print(calibrate(out / "model", a.validation, a.seed))
 
 
 def _assemble(a: argparse.Namespace) -> None:
@@ -90,4 +101,4 @@ def _assemble(a: argparse.Namespace) -> None:
 
 def _calibrate(a: argparse.Namespace) -> None:
     from clue_ros.evaluation.calibrate import calibrate
-    print(calibrate(a.model, a.data, a.seed, a.risk))
+    print(calibrate(a.model, a.data, a.seed, a.risk, reader=a.reader, limit=a.limit))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clue_ros.data.examples import Example
-from clue_ros.vlm.tokens import Grammar
+from clue_ros.vlm.tokens import LOCATIONS, Grammar
 
 UNIT = (1, 1)  # boxes of examples are fractions: an image of one pixel by one
 
@@ -34,7 +34,7 @@ def encode(example: Example, grammar: Grammar) -> Row:
     suffix = grammar.boxes_suffix(list(example.boxes), UNIT, example.label)
     instance, box = [], -1
     for token in suffix:
-        location = 0 <= token - grammar.first_location < 1024
+        location = 0 <= token - grammar.first_location < LOCATIONS
         if location and (not instance or instance[-1] < 0):
             box += 1
         instance.append(box if location else -1)

@@ -54,7 +54,7 @@ def read_commands(folder: str | Path) -> list[Command]:
 
 
 def _commands(folder: Path, skipped: Counter[str]) -> Iterator[Command]:
-    if not (folder / "commands").is_dir() or not (folder / "images").is_dir():
+    if not all((folder / name).is_dir() for name in ("images", "commands", "ambiguous")):
         raise FileNotFoundError(f"{folder} is no IT2P data set: it needs images/, commands/ and ambiguous/")
     for file in sorted((folder / "commands").glob("*.txt")):
         clear = [_clear(line, file, number) for number, line in _lines(file)]
@@ -95,20 +95,16 @@ def read_photo(folder: str | Path, image: str) -> Frame:
 
 
 def language_controlled(commands: list[Command]) -> list[Command]:
-    """Commands whose very words occur both as clear and as ambiguous: the words alone decide nothing."""
+    """Commands whose very words occur both as clear and as ambiguous: the words alone
+    never decide, though they may tell what is likelier."""
     clear = {c.text for c in commands if not c.ambiguous}
     doubtful = {c.text for c in commands if c.ambiguous}
     return [c for c in commands if c.text in clear & doubtful]
 
 
-def draw(commands: list[Command], rng: np.random.Generator, limit: int | None) -> list[Command]:
-    """A random `limit` of the commands, all of them without one, in their own order."""
-    return [commands[i] for i in sorted(rng.permutation(len(commands))[:limit or None])]
-
-
-def words_alone(commands: list[Command]) -> list[float]:
-    """The share of ambiguous uses of each command's phrase: the best that words alone can do, scored on itself."""
+def words_alone(commands: list[Command]) -> dict[str, float]:
+    """The share of ambiguous uses of each phrase: the most that words alone can tell, for it is scored on itself."""
     uses: dict[str, list[bool]] = {}
     for c in commands:
         uses.setdefault(c.text, []).append(c.ambiguous)
-    return [sum(uses[c.text]) / len(uses[c.text]) for c in commands]
+    return {text: sum(found) / len(found) for text, found in uses.items()}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from clue_ros.data.fields import read_bytes
 from clue_ros.types import Box, Frame, InputError, Prompt
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,11 @@ class Reading:
         """One sentence about what the last pass left out."""
         reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted((+self.skipped).items()))
         return f"{self.source}: left out {reasons or 'nothing'}"
+
+
+def draw(items: Sequence[T], rng: np.random.Generator, limit: int | None) -> list[T]:
+    """A random `limit` of the items, all of them without one, in their own order."""
+    return [items[i] for i in sorted(rng.permutation(len(items))[:limit])]
 
 
 def in_pixels(box: Box, size: tuple[int, int]) -> Box:

@@ -7,10 +7,10 @@ import json
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from clue_ros.data.augment import View, camera_noise, random_zoom
+from clue_ros.data.records import decode
 from clue_ros.tabletop.language import SEEN, UNSEEN, Phrasing
 from clue_ros.tabletop.scene import Scene, read_scenes
 
@@ -33,9 +33,12 @@ class SceneImages:
         return len(self.scenes)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Scene]:
-        """uint8[H, W, 3] RGB and its truth, as rendered."""
-        bgr = cv2.imdecode(self.encoded[index], cv2.IMREAD_COLOR)
-        return np.ascontiguousarray(bgr[..., ::-1]), self.scenes[index]
+        """uint8[H, W, 3] RGB and its truth, as rendered. InputError when the picture is damaged."""
+        return decode(self.encoded[index], self.name_of(index)), self.scenes[index]
+
+    def name_of(self, index: int) -> str:
+        """The scene in words."""
+        return f"{', '.join(map(str, self.folders))}: scene {index}"
 
     @cached_property
     def unseen(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
+from clue_ros.types import InputError
 
 COLUMNS, ROWS, WIDTH, HEIGHT, STRIP = 4, 4, 384, 288, 40
 MEANT, OTHER = (0, 200, 0), (160, 160, 160)
@@ -21,7 +22,8 @@ def contact_sheet(folder: Path, file: Path, seed: int = 0) -> Path:
     tiles += [np.zeros_like(tiles[0])] * (COLUMNS * ROWS - len(tiles))
     rows = [np.concatenate(tiles[r * COLUMNS:(r + 1) * COLUMNS], 1) for r in range(ROWS)]
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), np.concatenate(rows)[..., ::-1])
+    if not cv2.haveImageWriter(str(file)) or not cv2.imwrite(str(file), np.concatenate(rows)[..., ::-1]):
+        raise InputError(f"{file} cannot be written: give a name that ends in .png, where there is room")
     return file
 
 

@@ -13,8 +13,6 @@ from clue_ros.data import examples
 from clue_ros.data.examples import Example
 from clue_ros.data.records import Picture, Reading, Record, in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.tabletop.scene import from_json
-from clue_ros.types import InputError
 
 
 def read_tabletop(*folders: str | Path, seed: int = 0) -> Reading:
@@ -27,7 +25,7 @@ def read_tabletop(*folders: str | Path, seed: int = 0) -> Reading:
 
 def record_of(source: SceneImages, index: int, example: Example, name: str) -> Record:
     """An example about scene `index` as a record; it decodes the picture once, to know its size."""
-    picture = Picture.of_bytes(f"{', '.join(map(str, source.folders))}: scene {index}", source.encoded[index])
+    picture = Picture.of_bytes(source.name_of(index), source.encoded[index])
     size = picture.frame().size
     boxes = tuple(in_pixels(box, size) for box in example.boxes)
     return Record(picture, example.prompt, f"{index}/{name}", "tabletop", example.ambiguous, boxes,
@@ -35,7 +33,7 @@ def record_of(source: SceneImages, index: int, example: Example, name: str) -> R
 
 
 def _records(folders: tuple[str | Path, ...], seed: int, skipped: Counter[str]) -> Iterator[Record]:
-    source = _open(folders)
+    source = SceneImages(*folders)
     for index, scene in enumerate(source.scenes):
         for name, draw in (("clear", examples.clear), ("ambiguous", examples.ambiguous)):
             example = draw(scene, np.random.default_rng((seed, index)), source.phrasing)
@@ -43,18 +41,3 @@ def _records(folders: tuple[str | Path, ...], seed: int, skipped: Counter[str]) 
                 skipped[f"scene without an instruction that is {name}"] += 1
             else:
                 yield record_of(source, index, example, name)
-
-
-def _open(folders: tuple[str | Path, ...]) -> SceneImages:
-    """The folders' scenes; a line that is no scene is looked for only when there is one."""
-    try:
-        return SceneImages(*folders)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        for path in (Path(folder) / "scenes.jsonl" for folder in folders):
-            for number, line in enumerate(path.read_bytes().splitlines(), 1):
-                try:
-                    from_json(line)
-                except (ValueError, KeyError, TypeError, AttributeError) as reason:
-                    raise InputError(f"{path}, line {number} is no scene: {reason!r}; write the data set anew with "
-                                     "`clue-tabletop write`") from error
-        raise

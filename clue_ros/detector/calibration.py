@@ -24,14 +24,16 @@ def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.nd
     """Settings whose P is calibrated: Platt's scaling (1999) of two scores, the CNN's and the decoder's own.
 
     score float[n]: the CNN's logits (`Ambiguity.cnn`); first_token float[n]: log odds that the decoder would ask; truth
-    bool[n]: whether the prompt was ambiguous. A decoder that contradicts the CNN is left out.
+    bool[n]: whether the prompt was ambiguous. A decoder that contradicts the CNN is left out. InputError when the CNN alone
+    tells nothing.
     """
     (scale, weight), shift = fit_platt(np.stack([score, first_token], 1), truth)
-    if weight <= 0:
+    if scale <= 0 or weight <= 0:
         (scale,), shift = fit_platt(score[:, None], truth)
         weight = 0.0
     if scale <= 0:
-        raise ValueError("the detector's logit does not grow with ambiguity: train it before calibrating")
+        raise InputError("the detector finds ambiguous prompts no likelier ambiguous than clear ones: train it further "
+                         "(clue-train ambiguity) before you calibrate it")
     return replace(settings, scale=scale, first_token=weight, shift=shift)
 
 

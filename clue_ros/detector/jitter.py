@@ -43,7 +43,11 @@ class Symmetry:
         return torch.stack([x1, y1, x2, y2], -1)
 
 
-def shaken(maps: Tensor, generator: torch.Generator, noise: float = 0.3, left_out: float = 0.2) -> Tensor:
-    """Maps float[B, C, G, G], each share of attention times exp(noise x normal), and `left_out` of the channels empty."""
+def shaken(maps: Tensor, generator: torch.Generator, noise: float = 0.3, left_out: float = 0.2, *,
+           heads: bool = True) -> Tensor:
+    """Maps float[B, C, G, G], each share of attention times exp(noise x normal), and `left_out` of the channels empty, where
+    they are `heads`: of a detector that reads their mean, the mean would not be what it reads later."""
     maps = maps * torch.exp(noise * torch.randn(maps.shape, generator=generator))
+    if not heads:
+        return maps
     return maps * (torch.rand(maps.shape[:2], generator=generator) >= left_out)[..., None, None]

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clue_ros.data import it2p
+from clue_ros.data.records import draw
 from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
@@ -67,7 +68,7 @@ def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Itera
 def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
     """IT2P's language-controlled commands, `limit` of them drawn with the seed."""
     commands = it2p.language_controlled(it2p.read_commands(folder))
-    for c in it2p.draw(commands, np.random.default_rng(seed), limit):
+    for c in draw(commands, np.random.default_rng(seed), limit):
         yield Asked(it2p.read_photo(folder, c.image), c.text, c.ambiguous)
 
 

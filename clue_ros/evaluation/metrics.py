@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from clue_ros.types import InputError
+
 
 @dataclass(frozen=True)
 class Score:
@@ -31,7 +33,7 @@ def bootstrap(metric: Callable[..., float], *columns: np.ndarray, rounds: int = 
     columns = tuple(np.asarray(c) for c in columns)
     count = len(columns[0])
     if count == 0:
-        raise ValueError("there is nothing to score: no examples were found")
+        raise InputError("there is nothing to score: no examples were found")
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(rounds):
@@ -68,10 +70,12 @@ def f1(truth: np.ndarray, said: np.ndarray) -> float:
 
 
 def best_f1_threshold(truth: np.ndarray, probability: np.ndarray) -> float:
-    """The threshold of 0.02, 0.03 ... 0.98 with the greatest F1; the median where several have it."""
+    """The threshold of 0.02, 0.03 ... 0.98 with the greatest F1; where several have it, the middle of their longest run."""
     grid = np.linspace(0.02, 0.98, 97)
     scores = np.array([f1(truth, probability >= t) for t in grid])
-    return float(np.median(grid[scores >= scores.max() - 1e-12]))
+    best = np.flatnonzero(scores >= scores.max() - 1e-12)
+    longest = max(np.split(best, np.flatnonzero(np.diff(best) > 1) + 1), key=len)
+    return float(grid[longest[len(longest) // 2]])
 
 
 def auroc(truth: np.ndarray, score: np.ndarray) -> float:

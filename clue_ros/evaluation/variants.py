@@ -144,7 +144,7 @@ def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 40, s
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
         for _ in range(epochs):
             for batch in torch.randperm(len(maps)).split(64):
-                seen = shaken(Symmetry.random(generator).of(maps[batch]), generator, left_out=0.0 if head_mean else 0.2)
+                seen = shaken(Symmetry.random(generator).of(maps[batch]), generator, heads=not head_mean)
                 loss = F.binary_cross_entropy_with_logits(detector(seen).ambiguous, truth[batch])
                 optimiser.zero_grad()
                 loss.backward()

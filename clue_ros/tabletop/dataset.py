@@ -45,7 +45,9 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
             break
     scenes = []
     for k, (pixels, scene) in enumerate(drawn):
-        cv2.imwrite(str(Path(folder) / scene.image), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        file = Path(folder) / scene.image
+        if not cv2.imwrite(str(file), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+            raise OSError(f"{file} cannot be written: is the disk full?")
         scenes.append(dataclasses.replace(scene, pair=drawn[1 - k][1].id) if pairs else scene)
     return scenes
 

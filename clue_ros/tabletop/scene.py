@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from clue_ros.types import InputError
+
 SHAPES = ("block", "ball", "can", "bottle", "mug", "bowl")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
 SIZES = ("small", "large")
@@ -86,9 +88,16 @@ def from_json(line: str) -> Scene:
 
 
 def read_scenes(folder: str | Path) -> list[Scene]:
-    """Every scene of a data set folder. FileNotFoundError names the command that makes one."""
+    """Every scene of a data set folder. InputError names a line that is no scene, FileNotFoundError the command that makes
+    a data set."""
     path = Path(folder) / "scenes.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `clue-tabletop write --out {folder}` renders a data set there")
-    with path.open(encoding="utf-8") as lines:
-        return [from_json(line) for line in lines if line.strip()]
+    scenes = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            scenes += [from_json(line)] if line.strip() else []
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}, line {number} is no scene: {error!r}; write the data set anew with "
+                             "`clue-tabletop write`") from error
+    return scenes

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -22,6 +23,8 @@ from clue_ros.detector.network import Detector
 from clue_ros.training.base import Emphasis, Mixture, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
 from clue_ros.training.loop import Losses, to_device
+from clue_ros.types import InputError
+from clue_ros.vlm.paligemma import image_shares
 
 DIALOG_MIXTURE: Mixture = (
     (0.40, examples.clear), (0.35, examples.ambiguous), (0.25, examples.answered))
@@ -36,8 +39,10 @@ def with_adapter(model: nn.Module, rank: int = 16, alpha: int = 32, dropout: flo
     return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets))
 
 
-def continue_adapter(model: nn.Module, folder) -> PeftModel:
-    """The base with a saved LoRA, ready to train on."""
+def continue_adapter(model: nn.Module, folder: str | Path) -> PeftModel:
+    """The base with a saved LoRA, ready to train on. InputError when the folder holds none."""
+    if not (Path(folder) / "adapter_config.json").is_file():
+        raise InputError(f"{folder} holds no adapter: give the adapter/ that `clue-train ivg` wrote")
     return PeftModel.from_pretrained(model, folder, is_trainable=True)
 
 
@@ -117,11 +122,11 @@ def look_at(dialogue: Dialogue, batches: Iterable[dict[str, Tensor]]) -> dict[st
     return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
 
 
-def seen_otherwise(batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """Some rows of `look_at` through the detector's jitter, the truth with them."""
+def seen_otherwise(batch: dict[str, Tensor], generator: torch.Generator, *, heads: bool = True) -> dict[str, Tensor]:
+    """Some rows of `look_at` through the detector's jitter, the truth with them. heads: some of them may be left out."""
     way, grid = Symmetry.random(generator), batch["maps"].shape[-1]
     cells = {key: way.of(batch[key].unflatten(-1, (grid, grid))).flatten(-2) for key in ("point", "referents")}
-    return batch | cells | {"maps": shaken(way.of(batch["maps"]), generator), "boxes": way.of_boxes(batch["boxes"])}
+    return batch | cells | {"maps": shaken(way.of(batch["maps"]), generator, heads=heads), "boxes": way.of_boxes(batch["boxes"])}
 
 
 def detector_losses(weights: DetectorEmphasis) -> Callable[[Detector, dict, int], Losses]:
@@ -153,9 +158,7 @@ def batch_maps(out: Forward, batch: dict[str, Tensor], layers: tuple[int, ...]) 
     words = words / words.sum(1, keepdim=True)
     maps = []
     for layer in layers:
-        shares = out.probe.weights[layer][..., :patches].float()
-        shares = shares / shares.sum(-1, keepdim=True).clamp_min(1e-12)
-        maps.append(torch.einsum("bhtn,bt->bhn", shares, words))
+        maps.append(torch.einsum("bhtn,bt->bhn", image_shares(out.probe.weights[layer], patches), words))
     return torch.cat(maps, 1).unflatten(-1, (grid, grid))
 
 

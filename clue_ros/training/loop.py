@@ -23,6 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
+from clue_ros.types import InputError
+
 logging.getLogger("accelerate.checkpointing").setLevel(logging.ERROR)  # tied weights are meant to be shared
 logging.getLogger("accelerate.accelerator").setLevel(logging.ERROR)
 Losses = dict[str, Tensor]  # "loss" is minimised; the others are logged
@@ -81,6 +83,8 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
     schedules = [get_cosine_schedule_with_warmup(o, config.warmup, config.steps) for o in optimisers]
     model, *stepped = accelerator.prepare(model, *optimisers, *schedules)
     start = _resume(accelerator, folder)
+    if start >= config.steps:
+        return {}
     loader = DataLoader(_Steps(make_batch, start, config.steps), batch_size=None, num_workers=config.workers,
                         prefetch_factor=4 if config.workers else None,
                         generator=torch.Generator())  # its own: it must not move the one that was just restored
@@ -152,19 +156,33 @@ def to_device(batch, device: torch.device):
     return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
 
+def claim(out: Path, **settings: object) -> None:
+    """Mark the folder of a run as of these settings. InputError when it is a run of others, which must not be resumed."""
+    file, mine = out / "run.json", json.dumps(settings, default=str, sort_keys=True)
+    if file.is_file() and (other := file.read_text(encoding="utf-8")) != mine:
+        raise InputError(f"{out} is the folder of another run ({other}): give another --out, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(mine, encoding="utf-8")
+
+
 def _save(accelerator: Accelerator, folder: Path, step: int) -> None:
-    """Replace the checkpoint; a stop in the middle leaves the older one."""
-    fresh, kept = folder / "checkpoint.new", folder / "checkpoint"
-    shutil.rmtree(fresh, ignore_errors=True)
+    """Replace the checkpoint; wherever it is stopped, a whole one is left (`_resume` finds it)."""
+    fresh, kept, old = (folder / name for name in ("checkpoint.new", "checkpoint", "checkpoint.old"))
+    for rest in (fresh, old):
+        shutil.rmtree(rest, ignore_errors=True)
     accelerator.save_state(str(fresh))
     (fresh / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
-    shutil.rmtree(kept, ignore_errors=True)
+    if kept.exists():
+        kept.rename(old)
     fresh.rename(kept)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _resume(accelerator: Accelerator, folder: Path) -> int:
     """Load the checkpoint, if there is one; the number of steps already done."""
     record = folder / "checkpoint" / "step.json"
+    if not record.parent.exists() and (folder / "checkpoint.old" / "step.json").is_file():
+        (folder / "checkpoint.old").rename(record.parent)  # it was stopped between the two
     if not record.is_file():
         return 0
     accelerator.load_state(str(folder / "checkpoint"))

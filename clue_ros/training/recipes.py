@@ -7,8 +7,9 @@
     clue-train ivg       --data data/train --base runs/base/model --out runs/ivg
     clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
                          --out runs/ambiguity
-    clue-train assemble  --base runs/base/model --adapter runs/ambiguity/adapter --detector runs/ambiguity/detector \\
-                         --out my-model
+
+The last one leaves the model in runs/ambiguity/model, calibrated. Of other parts, `clue-train assemble` makes a model, and
+`clue-train calibrate` sets its threshold.
 
 Each takes `--config debug` to run in under a minute on a CPU. `--base google/paligemma2-3b-mix-448` (a folder, or an id
 with `--allow-download`) trains the adapters of the published model by the same code.
@@ -40,7 +41,7 @@ from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
 from clue_ros.training.forward import fourier_locations_
-from clue_ros.training.loop import LoopConfig, fit
+from clue_ros.training.loop import LoopConfig, claim, fit
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
 from clue_ros.types import InputError
 from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_, with_grown_tower
@@ -54,6 +55,7 @@ HEADS = "heads.safetensors"
 def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
     """The three stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
     source = read_training(data)
+    claim(out, recipe="base", data=data, seed=seed, size=config.size)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: _new_tower(config, source, seed))
     tokenizer = _tokenizer(source, out, config.size)
     torch.manual_seed(seed)
@@ -74,6 +76,7 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     if not (run / HEADS).is_file():
         raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end: {HEADS} is missing there")
     source = read_training(data)
+    claim(out, recipe="further", data=data, seed=seed, run=run, layers=config.layers, side=config.side)
     old, _ = read_base(run / "model")
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     model = with_grown_tower(old.float(), config.layers, config.side)
@@ -130,7 +133,9 @@ def _tower(out: Path, loop: LoopConfig, make: Callable[[], tuple[DenseTower, Den
     if not (done := out / "tower.safetensors").is_file():
         dense, batches = make()
         fit(dense, batches, dense_losses, loop, out / "vision", name="vision")
-        save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, done)
+        part = done.with_suffix(".part")  # a stop in the middle must not leave half a file under the final name
+        save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, part)
+        part.rename(done)
     weights = load_file(done)
     part = lambda name: {k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)}  # noqa: E731
     return part("tower."), part("head.")
@@ -159,7 +164,9 @@ def _tokenizer(source: SceneImages, out: Path, size: Size) -> PreTrainedTokenize
     """The tokenizer of this run; trained once, then read."""
     folder = out / "tokenizer"
     if not folder.is_dir():
-        train_tokenizer(corpus(source.scenes[:3000])).save_pretrained(folder)
+        part = out / "tokenizer.part"
+        train_tokenizer(corpus(source.scenes[:3000])).save_pretrained(part)
+        part.rename(folder)
     return AutoTokenizer.from_pretrained(folder)
 
 
@@ -176,10 +183,15 @@ def save_base(model: PaliGemmaForConditionalGeneration, tokenizer, folder: Path)
 def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGemmaForConditionalGeneration, Grammar]:
     """A base to adapt: a folder or a Hugging Face id, in float32 on the CPU and bfloat16 on a GPU."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    model = PaliGemmaForConditionalGeneration.from_pretrained(base, dtype=dtype, local_files_only=not allow_download)
+    try:
+        model = PaliGemmaForConditionalGeneration.from_pretrained(base, dtype=dtype, local_files_only=not allow_download)
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=not allow_download)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the base {base} cannot be read: give a folder that `clue-train base` wrote, or the id of a PaliGemma "
+                         f"on the Hugging Face hub, with --allow-download unless it was fetched before ({type(error).__name__})"
+                         ) from error
     use_probed_attention(model)
     vision = model.config.vision_config
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=not allow_download)
     return model, Grammar(tokenizer, (vision.image_size // vision.patch_size) ** 2)
 
 
@@ -196,6 +208,7 @@ def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
     batches = _batches(config, model, grammar, read_training(data), seed + 2, DIALOG_MIXTURE)
+    claim(out, recipe="ivg", data=data, seed=seed, base=base, lora_layers=config.lora_layers)
     torch.manual_seed(seed)
     dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
     fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
@@ -209,6 +222,8 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)
     batches = _batches(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
+    claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, layers=config.layers,
+          head_mean=config.head_mean)
     channels = len(config.layers) * model.config.get_text_config().num_attention_heads
     settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean)
     torch.manual_seed(seed)
@@ -231,12 +246,14 @@ def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig,
     def some(step: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         rows = torch.randint(0, len(seen["maps"]), (config.settle_batch,), generator=generator)
-        return seen_otherwise({key: value[rows] for key, value in seen.items()}, generator)
+        return seen_otherwise({key: value[rows] for key, value in seen.items()}, generator, heads=not config.head_mean)
     fit(dialogue.detector, some, detector_losses(config.detector), replace(config.settle, seed=seed), out, name="settle")
 
 
 def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
-    """A model folder of its three parts."""
+    """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only."""
     for source, name in ((base, "base"), (adapter, "adapter"), (detector, "detector")):
-        shutil.copytree(source, out / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md"))
+        if source.resolve() != (out / name).resolve():
+            shutil.rmtree(out / name, ignore_errors=True)
+            shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"))
     return out

@@ -49,9 +49,13 @@ def text_to_image(weights: Tensor, image_tokens: int) -> Tensor:
     each row is L1-normalised over the image first, so that a row that looks elsewhere counts as much. Returns
     float32[heads, image_tokens], rows summing to 1.
     """
-    maps = weights[..., :image_tokens].float()
-    maps = maps / maps.sum(-1, keepdim=True).clamp_min(1e-12)
-    return maps.mean(-2)
+    return image_shares(weights, image_tokens).mean(-2)
+
+
+def image_shares(weights: Tensor, image_tokens: int) -> Tensor:
+    """What share of a row's attention to the image each image token has, float32[..., image_tokens]."""
+    shares = weights[..., :image_tokens].float()
+    return shares / shares.sum(-1, keepdim=True).clamp_min(1e-12)
 
 
 class Vlm:

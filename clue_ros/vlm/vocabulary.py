@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-LOCATIONS = 1024
+from clue_ros.vlm.tokens import LOCATIONS
+
 LOCATION_TOKENS = tuple(f"<loc{i:04d}>" for i in range(LOCATIONS))
 CLARIFY = "<clarify>"
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<image>", CLARIFY)

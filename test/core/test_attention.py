@@ -91,6 +91,7 @@ def test_a_label_is_guessed_from_the_prompt_and_stays_what_it_was(tiny, frame):
 def test_image_features_are_computed_once_for_a_frame_key(tiny, frame):
     vlm = Vlm(tiny(), tiny.tokenizer)
     assert vlm.encode(frame) is vlm.encode(frame)
+    assert vlm.encode(Frame(frame.rgb, key="k")) is vlm.encode(Frame(frame.rgb.copy(), key="k"))
     other = Frame(255 - frame.rgb)
     assert not torch.equal(vlm.encode(other), vlm.encode(frame))
 

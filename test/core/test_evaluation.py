@@ -11,6 +11,7 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
 from clue_ros.evaluation import episodes, features, table, variants
 from clue_ros.evaluation.features import Features
+from clue_ros.evaluation.looks import Look, Seen
 from clue_ros.evaluation.metrics import auroc
 from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.model_folder import load
@@ -88,7 +89,14 @@ def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_pa
 
 def test_pairs_are_looked_at_in_both_scenes(pairs, trained):
     looks = look_at_pairs(load(trained, "cpu"), SceneImages(pairs), 0)
-    assert looks.ambiguous.tolist() == [True, False] * 3 and len(looks.questions) == 3
+    assert looks.seen.ambiguous.tolist() == [True, False] * 3 and len(looks.questions) == 3
+
+
+def test_an_ambiguous_prompt_of_which_nobody_says_what_is_meant_is_wrong_to_act_on():
+    verdict = Ambiguity(0.5, 0.5, np.zeros((2, 2), np.float32))
+    looks = [Look(ambiguous, None, verdict, 0.0, right)
+             for ambiguous, right in ((True, None), (False, None), (True, True), (False, False))]
+    assert Seen.of(looks).wrong.tolist() == [True, False, False, True]
 
 
 def test_data_without_pairs_is_refused_in_words(data, trained):

@@ -24,10 +24,16 @@ def imports_of(file: Path) -> set[str]:
     """Parts of clue_ros a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else (
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: a relative import"
+        names = [f"{node.module}.{a.name}" for a in node.names] if isinstance(node, ast.ImportFrom) else (
             [a.name for a in node.names] if isinstance(node, ast.Import) else [])
         found |= {n.split(".")[1] for n in names if n.startswith("clue_ros.")}
     return found
+
+
+def test_every_part_has_its_rule():
+    parts = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert parts - {"__init__", "cli", "ros", "msg", "action"} == set(RULE)
 
 
 @pytest.mark.parametrize("part", sorted(RULE))

@@ -64,4 +64,4 @@ def test_nothing_to_score_is_an_error_not_a_zero():
 def test_the_language_controlled_split_keeps_phrases_used_both_ways():
     commands = [Command("1", "left block", (1, 1)), Command("2", "left block", None), Command("2", "red block", (2, 2))]
     kept = language_controlled(commands)
-    assert [c.text for c in kept] == ["left block", "left block"] and words_alone(kept) == [0.5, 0.5]
+    assert [c.text for c in kept] == ["left block", "left block"] and words_alone(kept) == {"left block": 0.5}

@@ -17,7 +17,7 @@ from clue_ros.training.loop import LoopConfig, fit, optimisers_of
 from clue_ros.training.configs import CONFIGS
 from clue_ros.training.recipes import train_ambiguity, train_further, train_ivg
 from clue_ros.training.vision import patch_owner
-from clue_ros.types import Frame, InputError
+from clue_ros.types import Box, Frame, InputError
 from clue_ros.vlm.build import with_grown_tower
 from clue_ros.vlm.tokens import Grammar
 
@@ -84,10 +84,15 @@ def test_every_object_owns_the_patch_under_its_centre(two_mugs):
 
 
 def test_frames_of_another_size_are_one_squash_away(trained):
-    clue = load(trained, "cpu")
-    wide = Frame(np.zeros((30, 400, 3), np.uint8))
-    box = clue.vlm.locate(clue.vlm.prefill(clue.vlm.encode(wide), Dialog.start("x").prompt, (1,)), wide.size).box
-    assert box.x2 <= 400 and box.y2 <= 30
+    clue, rng = load(trained, "cpu"), np.random.default_rng(0)
+    square = np.repeat(np.repeat(rng.integers(0, 256, (64, 64, 3), np.uint8), 2, 0), 2, 1)
+    wide = np.repeat(square, 3, 1)
+
+    def box_in(rgb):
+        frame = Frame(rgb)
+        return clue.vlm.locate(clue.vlm.prefill(clue.vlm.encode(frame), Dialog.start("x").prompt, (1,)), frame.size).box
+    there, here = box_in(square), box_in(wide)
+    assert here == pytest.approx(Box(3 * there.x1, there.y1, 3 * there.x2, there.y2), abs=3)  # pixels of 384 x 128
 
 
 def test_a_deeper_tower_computes_the_same_at_first(tiny):

@@ -1,0 +1,77 @@
+"""One look at a prompt whose truth is known: what the detector and the decoder made of it, and where the box would be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from clue_ros.evaluation.metrics import Score, detection_scores
+from clue_ros.pipeline import Clue
+from clue_ros.types import Ambiguity, Box, Frame, Prompt
+from clue_ros.vlm.paligemma import Prefill
+
+Table = dict[str, Score]
+Target = Box | tuple[float, float]  # pixels; only a point on the object where no more is known
+
+
+def understand(clue: Clue, frame: Frame, prompt: Prompt) -> tuple[Prefill, Ambiguity]:
+    """Encode, prefill and the detector's verdict, as `Clue.look` does before it decides."""
+    prefill = clue.vlm.prefill(clue.vlm.encode(frame), prompt, clue.detector.settings.layers)
+    return prefill, clue.notice(prefill, frame)
+
+
+def is_hit(box: Box, target: Target) -> bool:
+    """Whether a box is that object: IoU >= 0.5 with its box, or its point inside."""
+    return box.iou(target) >= 0.5 if isinstance(target, Box) else box.contains(*target)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look gave. right: whether the box, had the robot acted at once, is the object in mind; None where nobody
+    says which that is."""
+
+    ambiguous: bool
+    prefill: Prefill
+    verdict: Ambiguity
+    asks: float
+    right: bool | None
+
+
+def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Target | None) -> Look:
+    """Take it. ambiguous: the truth; target: what the person has in mind."""
+    prefill, verdict = understand(clue, frame, prompt)
+    right = None if target is None else is_hit(clue.vlm.locate(prefill, frame.size).box, target)
+    return Look(ambiguous, prefill, verdict, clue.vlm.log_odds_to_ask(prefill.logits), right)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: the detector's P; cnn: its CNN alone, a logit;
+    asks: log odds that the decoder would ask. wrong bool[n]: acting at once would be wrong; so it is, where nobody says what
+    is in mind, for an ambiguous prompt."""
+
+    ambiguous: np.ndarray
+    probability: np.ndarray
+    cnn: np.ndarray
+    asks: np.ndarray
+    wrong: np.ndarray
+
+    @classmethod
+    def of(cls, looks: Iterable[Look]) -> Seen:
+        """At least one look."""
+        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, k.ambiguous if k.right is None else not k.right)
+                for k in looks]
+        return cls(*(np.array(column) for column in zip(*rows)))
+
+    @property
+    def asks_probability(self) -> np.ndarray:
+        """float[n]: P that the decoder would ask."""
+        return 1 / (1 + np.exp(-self.asks))
+
+
+def verdict_scores(clue: Clue, truth: np.ndarray, probability: np.ndarray) -> Table:
+    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it. bool[n], float[n]."""
+    scores = detection_scores(truth, probability, clue.threshold)
+    return scores | {"F1 at P 0.5": detection_scores(truth, probability, 0.5)["F1"]}

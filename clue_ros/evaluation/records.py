@@ -1,0 +1,47 @@
+"""The same scores for any labelled data set, through its reader: no twins and no rules about scenes are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clue_ros.data.readers import READERS
+from clue_ros.data.records import Record, draw
+from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, verdict_scores
+from clue_ros.evaluation.metrics import bootstrap, risk_scores
+from clue_ros.pipeline import Clue
+from clue_ros.types import InputError
+
+
+def look_at(clue: Clue, reading: Iterable[Record], seed: int = 0, limit: int | None = None) -> list[Look]:
+    """One look at each record that is known to be clear or ambiguous, or at `limit` of them drawn with the seed.
+    InputError when there is none."""
+    rng = np.random.default_rng(seed)
+    chosen = draw([record for record in reading if record.ambiguous is not None], rng, limit)
+    if not chosen:
+        raise InputError("no prompt of this data set is known to be clear or ambiguous: there is nothing to measure")
+    return [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng))
+            for record in tqdm(chosen, desc="prompts")]
+
+
+def _in_mind(record: Record, rng: np.random.Generator) -> Target | None:
+    """What the person means: what the record says, else one of the objects that the prompt may mean."""
+    if record.target is not None or not record.boxes:
+        return record.target
+    return record.boxes[int(rng.integers(len(record.boxes)))]
+
+
+def records(clue: Clue, data: Path, seed: int = 0, limit: int | None = None, *, reader: str) -> Table:
+    """What can be said of the data set that this reader (a name of `READERS`) reads: each score needs its kind of prompts,
+    and is left out without them."""
+    looks = look_at(clue, READERS[reader](data), seed, limit)
+    seen, table = Seen.of(looks), {}
+    clear = [one.right for one in looks if not one.ambiguous and one.right is not None]
+    if clear:
+        table["clear prompts: right object"] = bootstrap(np.mean, np.array(clear))
+    if seen.ambiguous.any() and not seen.ambiguous.all():
+        table |= {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen.ambiguous, seen.probability).items()}
+    return table | risk_scores(seen.wrong, seen.probability, clue.threshold)

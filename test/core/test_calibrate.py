@@ -1,0 +1,86 @@
+"""A model folder is calibrated in place, on any labelled data set: with the embedded model and the demo's pictures."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clue_ros.evaluation.calibrate import calibrate
+from clue_ros.evaluation.records import records
+from clue_ros.model_folder import embedded, load
+from clue_ros.tabletop.scene import read_scenes, to_json
+from clue_ros.types import InputError
+
+DEMO = Path(__file__).resolve().parents[2] / "resource" / "demo"
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A copy of the embedded model, whose detector may be changed."""
+    return shutil.copytree(embedded(), tmp_path / "model")
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """The demo's pictures as a data set of pairs: its scenes, numbered from 0."""
+    folder, found = tmp_path / "pairs", read_scenes(DEMO)
+    numbers = {scene.id: k for k, scene in enumerate(found)}
+    shutil.copytree(DEMO, folder)
+    (folder / "scenes.jsonl").write_text("".join(
+        to_json(dataclasses.replace(s, id=numbers[s.id], pair=numbers[s.pair])) + "\n" for s in found))
+    return folder
+
+
+@pytest.fixture
+def instances(scenes):
+    """The same as a COCO file of 640 x 480 pixels, the colour and the shape of each object its class."""
+    found, classes = read_scenes(scenes), []
+    annotations = []
+    for scene in found:
+        for n, item in enumerate(scene.objects):
+            name = f"{item.colour} {item.shape}"
+            classes += [name] if name not in classes else []
+            x1, y1, x2, y2 = item.box
+            annotations.append({"id": 100 * scene.id + n, "image_id": scene.id, "category_id": classes.index(name), "iscrowd": 0,
+                                "bbox": [x1 * 640, y1 * 480, (x2 - x1) * 640, (y2 - y1) * 480]})
+    images = [{"id": s.id, "file_name": s.image, "width": 640, "height": 480} for s in found]
+    file = scenes / "instances.json"
+    file.write_text(json.dumps({"images": images, "annotations": annotations,
+                                "categories": [{"id": k, "name": name} for k, name in enumerate(classes)]}))
+    return file
+
+
+def test_calibrating_twice_changes_nothing(model, scenes):
+    """It starts from the CNN's own logits, not from the calibrated P."""
+    def said_and_written():
+        said = calibrate(model, scenes)
+        return said, *((model / "detector" / name).read_text() for name in ("config.json", "calibration.json"))
+    before = (model / "detector" / "calibration.json").read_text()
+    first = said_and_written()
+    assert "calibrated on 6 prompts" in first[0] and first[2] != before
+    assert said_and_written() == first
+    assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0"
+
+
+def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
+    table = records(load(model, "cpu"), instances, reader="coco")
+    assert table["clear prompts: right object"].value > 0.7  # the demo's pictures are some that it solves
+    assert table["ambiguity AUROC"].value > 0.9
+    assert table["ambiguity AUROC"].count == table["clear prompts: right object"].count + 3
+    assert "calibrated on" in calibrate(model, instances, reader="coco")
+    assert load(model, "cpu").calibration.data.endswith("prompts of instances.json, seed 0")
+
+
+def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):
+    record = json.loads(instances.read_text())
+    first = {(a["image_id"], a["category_id"]): a for a in reversed(record["annotations"])}
+    instances.write_text(json.dumps(record | {"annotations": list(first.values())}))
+    with pytest.raises(InputError, match="every prompt of .*instances.json is clear"):
+        calibrate(model, instances, reader="coco")
+
+
+def test_there_is_no_such_model(scenes):
+    with pytest.raises(RuntimeError, match="no model folder nowhere"):
+        calibrate("nowhere", scenes)

@@ -17,6 +17,7 @@ import argparse
 import os
 import select
 import sys
+import termios
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from geometry_msgs.msg import Point, PointStamped, Pose, PoseStamped, Quaternion
 from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 
 from clue_ros.action import Ground
@@ -90,16 +92,24 @@ class Answers:
     """The person's: those given first, then what is typed, which nobody waits for."""
 
     def __init__(self, given: Sequence[str]):
-        self._lines = deque(given)
+        self._given, self._typed = deque(given), deque()
+
+    def forget(self) -> None:
+        """A question was just asked: what was typed before it is no answer to it."""
+        if os.isatty(0):
+            self._typed.clear()
+            termios.tcflush(0, termios.TCIFLUSH)
 
     def next(self) -> str | None:
         """The next answer, None while there is none. EOFError when nobody will give one."""
-        if not self._lines and select.select([0], [], [], 0)[0]:
+        if self._given:
+            return self._given.popleft()
+        if not self._typed and select.select([0], [], [], 0)[0]:
             text = os.read(0, 4096).decode(errors="replace")
             if not text:
                 raise EOFError
-            self._lines.extend(filter(None, map(str.strip, text.splitlines())))
-        return self._lines.popleft() if self._lines else None
+            self._typed.extend(filter(None, map(str.strip, text.splitlines())))
+        return self._typed.popleft() if self._typed else None
 
 
 class Arm:
@@ -152,17 +162,21 @@ class PickPlace(Node):
                           "ROS_DOMAIN_ID")
         sent = self._ground.send_goal_async(Ground.Goal(instruction=instruction),
                                             feedback_callback=lambda m: self._questions.append(m.feedback))
-        if not self.wait(sent.done, PATIENCE):
-            raise Failure("clue_node does not take the instruction: is it still running?")
-        goal = sent.result()
-        ended = goal.get_result_async()
         try:
+            if not self.wait(sent.done, PATIENCE):
+                raise Failure("clue_node does not take the instruction: is it still running?")
+            ended = sent.result().get_result_async()
             self._talk(ended.done)
         except (EOFError, KeyboardInterrupt):
-            goal.cancel_goal_async()
-            self.wait(ended.done, PATIENCE)
+            self._cancel(sent)
             raise Failure("the instruction was canceled: nobody answers") from None
         return self._judge(ended.result().result.grounding)
+
+    def _cancel(self, sent: Future) -> None:
+        """End the goal that was sent, once the node has taken it."""
+        if self.wait(sent.done, PATIENCE):
+            canceled = sent.result().cancel_goal_async()
+            self.wait(canceled.done, PATIENCE)
 
     def _talk(self, ended: Callable[[], bool]) -> None:
         """Put each question to the person until the goal has ended. EOFError when one stays without an answer."""
@@ -172,6 +186,7 @@ class PickPlace(Node):
                 raise Failure("clue_node has gone")
             if self._questions:
                 asked = self._questions.popleft()
+                self._answers.forget()
                 print(f"robot   {asked.question}", flush=True)
             if asked is not None and (text := self._answers.next()) is not None:
                 print(f"person  {text}", flush=True)

@@ -8,7 +8,7 @@
     ros2 launch clue_ros clue.launch.py namespace:=robot1 params_file:=my.yaml log_level:=debug
     ros2 launch clue_ros clue.launch.py autostart:=false     then: ros2 lifecycle set /clue_node configure, activate
 
-model, device, threads, image_transport, depth, cameras and autostart, when they are given, win over the parameters file. Topics:
+model, device, threads, image_transport, depth, cameras, use_sim_time and autostart, when they are given, win over the parameters file. Topics:
 `ros2 node info /clue_node`.
 """
 
@@ -29,8 +29,8 @@ ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="image", description="the camera's image topic"),
     DeclareLaunchArgument("image_transport", default_value="", choices=["", "raw", "compressed"],
                           description="compressed: listen to <image>/compressed; empty: what the parameters file says"),
-    DeclareLaunchArgument("depth", default_value="", description="the topic of depth registered to the image, for `target`; "
-                                                                 "empty: what the parameters file says"),
+    DeclareLaunchArgument("depth", default_value="", description="the topic of depth registered to the image, for `target`, or "
+                          "true for `depth`, false for none; empty: what the parameters file says"),
     DeclareLaunchArgument("camera_info", default_value="camera_info", description="the image's calibration, for `target`"),
     DeclareLaunchArgument("cameras", default_value="", description="several cameras by name, with their image topics: "
                           "front=/front/image_raw,wrist=...; a name alone: its topic is <name>/image"),
@@ -41,6 +41,8 @@ ARGUMENTS = [
     DeclareLaunchArgument("threads", default_value="", description="CPU threads of the node; empty: what the file says"),
     DeclareLaunchArgument("autostart", default_value="", choices=["", "true", "false"],
                           description="whether the node brings itself up; empty: what the file says"),
+    DeclareLaunchArgument("use_sim_time", default_value="", choices=["", "true", "false"],
+                          description="time comes from /clock; empty: what the file says"),
     DeclareLaunchArgument("enclave", default_value="", description="of SROS2, such as /clue_ros/clue_node; empty: none"),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"],
                           description="also show the camera and the heatmap in RViz"),
@@ -52,23 +54,32 @@ def nodes(context):
     """The node, and RViz for `rviz:=true`."""
     value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     given = {name: value[name] for name in ("model", "device", "image_transport") if value[name]}
-    given |= {"autostart": value["autostart"] == "true"} if value["autostart"] else {}
-    given |= {"depth": True} if value["depth"] else {}
-    remapped = [(name, value[name]) for name in ("image", "depth", "camera_info") if value[name]]
+    given |= {name: value[name] == "true" for name in ("autostart", "use_sim_time") if value[name]}
+    given |= {"depth": value["depth"] != "false"} if value["depth"] else {}
+    depth = {} if value["depth"] in ("", "true", "false") else {"depth": value["depth"]}
+    topics = {name: value[name] for name in ("image", "camera_info") if value[name] != name} | depth
     given |= {"threads": int(value["threads"])} if value["threads"] else {}
     if value["cameras"]:
+        if topics:
+            raise RuntimeError(f"cameras:= names several cameras, and {', '.join(f'{name}:=' for name in topics)} a topic of one: "
+                               "remap <camera>/<topic> with `ros2 run clue_ros clue_node --ros-args -r front/depth:=...`")
         named = [camera.partition("=") for camera in value["cameras"].split(",")]
         given["cameras"] = [name for name, _, _ in named]
-        remapped += [(f"{name}/image", topic) for name, _, topic in named if topic]
+        topics = {f"{name}/image": topic for name, _, topic in named if topic}
+    remapped = list(topics.items())
+    shown = value["cameras"].partition("=")[0].partition(",")[0]  # RViz shows one camera: the first
+    in_rviz = [("image", topics.get(f"{shown}/image", f"{shown}/image")),
+               *((name, f"{shown}/{name}") for name in ("heatmap", "heatmap/image"))] if shown else remapped
+    logger = ".".join([*filter(None, value["namespace"].split("/")), "clue_node"])
     enclave = ["--enclave", value["enclave"]] if value["enclave"] else []
     namespace = LaunchConfiguration("namespace")
     return [
         Node(package="clue_ros", executable="clue_node", name="clue_node", namespace=namespace, output="screen",
              parameters=[LaunchConfiguration("params_file"), given],
              remappings=remapped,
-             arguments=["--ros-args", "--log-level", f"clue_node:={value['log_level']}", *enclave]),
+             arguments=["--ros-args", "--log-level", f"{logger}:={value['log_level']}", *enclave]),
         Node(package="rviz2", executable="rviz2", name="clue_rviz", namespace=namespace, output="log",
-             remappings=remapped, arguments=["-d", share("config", "clue.rviz")],
+             remappings=in_rviz, arguments=["-d", share("config", "clue.rviz")],
              condition=IfCondition(LaunchConfiguration("rviz"))),
     ]
 

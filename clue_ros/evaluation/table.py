@@ -22,6 +22,8 @@ from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.metrics import Score, auroc, bootstrap, detection_scores
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
+from clue_ros.provenance import hash_model
+from clue_ros.types import InputError
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     """Make the table; its Markdown. also: folders of further models, whose first token (AR) is a row each. rounds: of the
     bootstrap."""
     models = _models(model, also, device)
+    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()},
+                              "models": [hash_model(find(each)) for each in (model, *also)]})
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
@@ -81,7 +85,21 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     return text
 
 
+def _claim(features_folder: Path, settings: dict) -> None:
+    """InputError when the features there are of other data, or of a model that has changed since."""
+    file, mine = features_folder / "settings.json", json.dumps(settings, indent=1)
+    if file.is_file() and file.read_text(encoding="utf-8") != mine:
+        raise InputError(f"{features_folder} holds what another model, or the same with other data, gave: give another --out, "
+                         "or remove it")
+    features_folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(mine, encoding="utf-8")
+
+
 def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:
+    names = ["adapted", "base", *(folder.name for folder in also)]
+    if len(set(names)) < len(names):
+        raise InputError(f"--also {' '.join(names[2:])}: a row is called as its folder is, so each needs a name of its own, other "
+                         "than adapted and base")
     adapted = load(model, device)
     alone = {"adapted": adapted, "base": Clue(load_vlm(find(model), device, adapter=False), adapted.detector)}
     return alone | {folder.name: load(folder, device) for folder in also}

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import rclpy
 import rclpy.logging
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -83,7 +84,7 @@ def main(args: list[str] | None = None) -> None:
     rclpy.init(args=args)
     try:
         rclpy.spin(Camera())
-    except InputError as error:
+    except (InputError, ParameterException) as error:
         rclpy.logging.get_logger("clue_camera").fatal(str(error))
         sys.exit(1)
     except (KeyboardInterrupt, ExternalShutdownException):

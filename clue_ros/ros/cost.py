@@ -22,13 +22,14 @@ import numpy as np
 import psutil
 import rclpy
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 
 from clue_ros.msg import GroundedObject
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.customer import Customer
 from clue_ros.ros.person import OUTCOMES
 from clue_ros.ros.pictures import demo_folder
-from clue_ros.ros.process import keep_apart, running_node
+from clue_ros.ros.process import ended_in_order, keep_apart, running_node
 from clue_ros.ros.script import BOX, Step, read_script
 from clue_ros.ros.spinning import spinning
 
@@ -83,7 +84,7 @@ def measure(nodes: int, cameras: int, step: Step, rounds: int, threads: int, fol
     """So many nodes with so many cameras each. CostError."""
     names = [f"camera{k}" for k in range(cameras)]
     places = [f"/{NAMESPACE}{node}/{name}" for node in range(nodes) for name in names]
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     customers = [Customer(namespace=place) for place in places]
     eyes = [Camera(manual=True, namespace=place, parameter_overrides=[Parameter("rate", value=FRAMES)]) for place in places]
     for eye in eyes:
@@ -129,7 +130,7 @@ def main(args: list[str] | None = None) -> None:
     keep_apart()
     step = next(step for step in read_script(demo_folder()) if step.expect == BOX)
     print(HEAD, flush=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with ended_in_order(), tempfile.TemporaryDirectory() as folder:
         try:
             for nodes, cameras in [*((1, n) for n in options.cameras), *((n, 1) for n in options.nodes)]:
                 print(measure(nodes, cameras, step, options.rounds, options.threads, Path(folder)).row(), flush=True)

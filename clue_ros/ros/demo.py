@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -29,7 +30,7 @@ from clue_ros.ros.camera import Camera
 from clue_ros.ros.conversions import box_from_message, frame_from_image
 from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.pictures import LIVE, demo_folder, read_picture, rendered
-from clue_ros.ros.process import keep_apart, running_node
+from clue_ros.ros.process import ended_in_order, keep_apart, running_node
 from clue_ros.ros.qos import LATCHED_LISTENER
 from clue_ros.ros.script import BOX, QUESTION, Step, live_script, read_script
 from clue_ros.ros.spinning import spinning
@@ -189,7 +190,7 @@ def play(options: argparse.Namespace) -> list[str]:
         old.unlink()
     domain = keep_apart()
     with running_node(NAMESPACE, out / "node.log", model=options.model, device=options.device) as node:
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         person, camera = Spectator(namespace=NAMESPACE), Camera(manual=True, namespace=NAMESPACE)
         with spinning(person, camera):
             print(f"clue_node runs as process {node.pid}, model {options.model}, "
@@ -220,7 +221,8 @@ def main(args: list[str] | None = None) -> None:
     if options.image and options.camera == LIVE:
         parser.error("--image and --camera live exclude each other")
     try:
-        failures = play(options)
+        with ended_in_order():
+            failures = play(options)
     except (InputError, DemoError) as error:
         log = Path(options.out) / "node.log"
         sys.exit(f"demo failed: {error}" + (f"; the node's own words are in {log}" if log.is_file() else ""))

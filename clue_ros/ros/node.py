@@ -148,7 +148,8 @@ class ClueNode(ManagedNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _unload(self) -> None:
-        self.worker.unload()
+        if (sentence := self.worker.unload()) and not self.worker.stopping:
+            self.get_logger().error(sentence)
         self.model.unloaded()
 
     def _close_sessions(self, sentence: str = "", running: str = "") -> None:

@@ -37,6 +37,18 @@ def keep_apart() -> str:
 
 
 @contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP end the process without a traceback, and what it started with it. rclpy's own handlers must
+    not be installed: they would only shut its context down."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda given, _: sys.exit(128 + given))
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@contextmanager
 def running_node(namespace: str, log: Path, **parameters: object) -> Iterator[subprocess.Popen]:
     """The node with these parameters; its output goes to the file `log`. It is stopped at the end, as by Ctrl-C."""
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]

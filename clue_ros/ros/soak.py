@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import psutil
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
 from clue_ros.ros.camera import FRAME_ID, Camera
@@ -31,7 +32,7 @@ from clue_ros.ros.conversions import FROM_RGB, image_from_rgb
 from clue_ros.ros.customer import Customer
 from clue_ros.ros.person import OUTCOMES
 from clue_ros.ros.pictures import demo_folder
-from clue_ros.ros.process import keep_apart, running_node
+from clue_ros.ros.process import ended_in_order, keep_apart, running_node
 from clue_ros.ros.script import BOX, read_script
 from clue_ros.ros.spinning import spinning
 from clue_ros.types import InputError
@@ -195,7 +196,7 @@ def overhead(run: Run, count: int) -> dict[str, object]:
 
 def measure(name: str, task: Callable[[Run], dict[str, object]], out: Path, **parameters: object) -> dict[str, object]:
     """A measurement with a fresh node of these parameters. SoakError."""
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     customer, camera = Customer(namespace=NAMESPACE), Camera(manual=True, namespace=NAMESPACE)
     with running_node(NAMESPACE, out / f"{name}.log", **parameters) as node, spinning(customer, camera):
         run = Run(node, camera, customer)
@@ -222,12 +223,13 @@ def main(args: list[str] | None = None) -> None:
     keep_apart()
     figures: dict[str, object] = {"cores": len(os.sched_getaffinity(0))}
     try:
-        if a.minutes:
-            figures["dialogs"] = measure("dialogs", lambda run: live(run, a.minutes), a.out, question_timeout=1.0)
-        if a.instructions:
-            figures["burst"] = measure("burst", lambda run: burst(run, a.instructions), a.out, turn_limit=0)
-        if a.overhead:
-            figures["overhead"] = measure("overhead", lambda run: overhead(run, a.overhead), a.out, turn_limit=0)
+        with ended_in_order():
+            if a.minutes:
+                figures["dialogs"] = measure("dialogs", lambda run: live(run, a.minutes), a.out, question_timeout=1.0)
+            if a.instructions:
+                figures["burst"] = measure("burst", lambda run: burst(run, a.instructions), a.out, turn_limit=0)
+            if a.overhead:
+                figures["overhead"] = measure("overhead", lambda run: overhead(run, a.overhead), a.out, turn_limit=0)
     except (SoakError, InputError) as error:
         sys.exit(f"soak: {error}; the node's own words are in {a.out}/*.log")
     text = json.dumps(figures, indent=1)

@@ -47,8 +47,9 @@ RECENT = 8  # depth images kept for an image that comes later than its depth
 # -- geometry, pure ----------------------------------------------------------------------------------------------------
 
 
-def depth_in_metres(msg: Image) -> np.ndarray:
-    """float32[H, W] metres along the optical axis, NaN where nothing was measured. InputError for another message."""
+def depth_in_metres(msg: Image, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+    """float32[H, W] metres along the optical axis, NaN where nothing was measured; or of these rows and columns only.
+    InputError for another message."""
     if msg.encoding not in DEPTH_DTYPES:
         raise InputError(f"the depth image's encoding is '{msg.encoding}': publish 16UC1 (millimetres) or 32FC1 (metres)")
     kind, metres = DEPTH_DTYPES[msg.encoding]
@@ -57,13 +58,13 @@ def depth_in_metres(msg: Image) -> np.ndarray:
     if msg.step < row or len(msg.data) != msg.step * msg.height:
         raise InputError(f"the depth image's size, step and data disagree: {msg.width} x {msg.height} pixels of "
                          f"{msg.encoding}, step {msg.step}, {len(msg.data)} bytes; correct the depth driver")
-    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
-    depth = np.ascontiguousarray(rows).view(dtype).astype(np.float32) * np.float32(metres)
+    pixels = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[rows, :row]
+    depth = np.ascontiguousarray(pixels).view(dtype)[:, columns].astype(np.float32) * np.float32(metres)
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
 
 
-def depth_in_box(depth: np.ndarray, box: Box) -> float:
-    """Metres to what fills the middle of the box; depth float32[H, W], NaN where nothing was measured.
+def depth_in_box(depth: Image, box: Box) -> float:
+    """Metres to what fills the middle of the box.
 
     The median of the middle half each way. The middle, because a box's rim shows the table before and behind the object;
     the median, because up to half of the pixels may then be holes, noise or something else and the answer is still a
@@ -71,9 +72,7 @@ def depth_in_box(depth: np.ndarray, box: Box) -> float:
     than half of its box's middle, such as a ring or a pen that lies askew, gets the depth of what is seen through it.
     InputError when less than a tenth of the middle was measured.
     """
-    height, width = depth.shape
-    rows, columns = _middle(box.y1, box.y2, height), _middle(box.x1, box.x2, width)
-    middle = depth[rows, columns]
+    middle = depth_in_metres(depth, _middle(box.y1, box.y2, depth.height), _middle(box.x1, box.x2, depth.width))
     measured = np.sort(middle[~np.isnan(middle)])
     if len(measured) < max(1.0, LEAST_MEASURED * middle.size):
         raise InputError(f"only {len(measured)} of the {middle.size} depth pixels in the middle of the box were measured: "
@@ -156,7 +155,7 @@ def locate(box: Box, header: Header, size: tuple[int, int], depth: Image, info: 
         raise InputError("the image has no frame_id, so that a point in it would be nowhere: let the camera driver set it")
     check_calibration(info, header.frame_id, size, rectified)
     check_depth(depth, header, size)
-    z = depth_in_box(depth_in_metres(depth), box)
+    z = depth_in_box(depth, box)
     x, y, z = back_project(info, *box.centre, z, rectified)
     return PointStamped(header=header, point=Point(x=x, y=y, z=z))
 
@@ -191,13 +190,12 @@ class Target:
 
     def tell(self, event: Event) -> None:
         """One event of the session: at the end of a request, publish where its object is, or say why not."""
-        if not isinstance(event, Finished):
+        if not isinstance(event, Finished) or event.grounding is None:
             return
-        self._settle(at_once=True)
-        if event.grounding is not None:
-            with self._lock:
-                self._waiting = (event, time.monotonic() + PATIENCE)
-            self._settle()
+        self._settle(at_once=True)  # the box before this one can wait no longer
+        with self._lock:
+            self._waiting = (event, time.monotonic() + PATIENCE)
+        self._settle()
 
     def _pair(self, snapshot: Snapshot) -> None:
         """An image came: it gets the nearest depth of those that came, until a nearer one comes."""

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
@@ -51,6 +52,7 @@ class Conversation:
         self.person = person
         self.question = ""
         self._said = ""
+        self._superseded = ""  # the instruction before it, while its end has not been heard
 
     def tell(self, line: str) -> None:
         """Send a line the person gave, as an answer or as an instruction."""
@@ -58,6 +60,7 @@ class Conversation:
         if answers:
             self.person.reply(line)
         else:
+            self._superseded = self._said if line.startswith("!") else ""
             self._said = line.removeprefix("!").strip()
             self.person.say(self._said)
 
@@ -69,6 +72,9 @@ class Conversation:
         if isinstance(message, GroundedObject):
             if self.question in message.dialog:  # that dialog is over
                 self.question = ""
+            if message.outcome == GroundedObject.OUTCOME_SUPERSEDED and message.instruction == self._superseded:
+                self._superseded = ""
+                return False  # also where the same words were said again: their own end is still to come
             return message.instruction == self._said
         return False
 
@@ -123,7 +129,10 @@ def main(args: list[str] | None = None) -> None:
     # Python's own handlers: Ctrl-C must get out of input(), and leave the terminal as it was.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     person = Person("clue_dialog")
-    patience = person.declare_parameter("patience", 60.0).value
+    try:
+        patience = person.declare_parameter("patience", 60.0).value
+    except ParameterException as error:
+        sys.exit(f"{error}; write patience with a decimal point")
     with spinning(person, patience=1.0):
         try:
             if not person.wait_for_node(patience):

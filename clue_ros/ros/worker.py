@@ -125,7 +125,7 @@ class Worker:
             while not self.stopping:
                 if self._jobs:
                     job, done = self._jobs.popleft()
-                    return lambda: done.set_result(job())
+                    return lambda: done.set_result(self._sentence(job))
                 if self.engine is not None and (next_look := self._next_look()):
                     return lambda: self._take(*next_look)
                 self._changed.wait()
@@ -155,6 +155,13 @@ class Worker:
         free_memory()
         return ""
 
+    def _sentence(self, job: Callable[[], str]) -> str:
+        """The job's own result, or what went wrong: somebody waits for it."""
+        try:
+            return job()
+        except Exception as error:  # such as of a GPU that is lost
+            return self._why(error, "changing the model")
+
     def _take(self, desk: Desk, look: Look) -> None:
         """One look: picture to frame, decision, events."""
         try:
@@ -169,9 +176,9 @@ class Worker:
             if desk.handle(lambda now: desk.session.looked(look, decision, frame.size, spent, now)):
                 desk.present(look, frame, decision)
             return
+        desk.handle(lambda now: desk.session.failed(look, sentence, now))
         if starved:
             free_memory()
-        desk.handle(lambda now: desk.session.failed(look, sentence, now))
 
     def _frame(self, snapshot: Snapshot) -> Frame:
         """The same picture is the same frame, so that its features are computed once."""

@@ -15,7 +15,7 @@ RULE = {
     "encodings": {"types"}, "provenance": {"types", "model_folder", "pipeline"},
     "tabletop": {"types"}, "data": {"types", "vlm", "tabletop", "encodings"},
     "training": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
-    "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
+    "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "provenance", "tabletop", "data"},
     "benchmark": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
 }
 

@@ -136,12 +136,22 @@ def described():
     return page
 
 
+def at_rest(read, seconds=20.0):
+    """What it gives once that has not changed for a second: the graph may still hold a node that had the same name, and lack
+    what the new one has just made."""
+    values, end = [read()], time.monotonic() + seconds
+    while len(values) < 5 or any(value != values[-1] for value in values[-5:]):
+        assert time.monotonic() < end, "the graph does not come to rest"
+        time.sleep(0.25)
+        values.append(read())
+    return values[-1]
+
+
 def test_the_page_describes_what_the_node_has(clue_node):
     real = {}
     for parameters in VARIANTS.values():
         node = clue_node(**parameters)
-        time.sleep(0.5)  # the graph may still hold the node before, which has the same name
-        for (right, name), kind in rights_of(node, "clue_node", SPACE).items():
+        for (right, name), kind in at_rest(lambda node=node: rights_of(node, "clue_node", SPACE)).items():
             topic = right in ("publish", "subscribe")
             real[right, name] = kind, qos_of(node, "clue_node", SPACE, right, name) if topic else None
     page = described()

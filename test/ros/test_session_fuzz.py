@@ -53,6 +53,15 @@ class Life(RuleBasedStateMachine):
     def answer(self, text):
         self.tell(self.session.answer(text, self.now))
 
+    @rule(text=WORDS, right=st.booleans(), number=st.integers(0, 3))
+    def answer_addressed(self, text, right, number):
+        running = self.session.request
+        to = (running.identity if right and running else "another", number)
+        due = running and running.phase is Phase.QUESTION_OPEN and to == (running.identity, running.dialog.turns)
+        before = running and len(running.spoken)
+        self.tell(self.session.answer(text, self.now, to))
+        assert due or not running or len(running.spoken) == before  # it counts for the question it names, or not at all
+
     @rule(delay=st.floats(-1e9, 1e9))
     def see(self, delay):
         self.tell(self.session.see(Snapshot("picture", self.now, delay if abs(delay) > 1e8 else 0.0)))

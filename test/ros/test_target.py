@@ -86,29 +86,29 @@ def test_depth_in_the_box_is_the_objects_whatever_else_is_there():
     depth[hidden < 0.4] = np.nan  # holes
     depth[(hidden > 0.7) & (rng.random((H, W)) < 0.5)] = 1.5  # the table, seen through it
     depth[(hidden > 0.7) & (rng.random((H, W)) < 0.5)] = 0.2  # something before it
-    assert depth_in_box(depth, BOX) == pytest.approx(0.8)
+    assert depth_in_box(depth_message(depth), BOX) == pytest.approx(0.8)
 
 
 def test_depth_in_the_box_was_measured_somewhere():
     """Half object, half table: never the mean of both, where there is nothing."""
     depth = np.full((H, W), 1.5, np.float32)
     depth[:, :260] = 0.8
-    assert depth_in_box(depth, BOX) in (pytest.approx(0.8), pytest.approx(1.5))
+    assert depth_in_box(depth_message(depth), BOX) in (pytest.approx(0.8), pytest.approx(1.5))
 
 
 @pytest.mark.parametrize("box", [Box(0, 0, 0, 0), Box(640, 480, 640, 480), Box(638, 478, 640, 480),
                                  Box(10.2, 10.2, 10.4, 10.4), Box(-5, -5, 700, 500)])
 def test_boxes_at_the_border_and_smaller_than_a_pixel(box):
-    assert depth_in_box(np.full((H, W), 2.0, np.float32), box) == 2.0
+    assert depth_in_box(depth_message(np.full((H, W), 2.0, np.float32)), box) == 2.0
 
 
 def test_too_little_depth_is_refused():
     depth = np.full((H, W), np.nan, np.float32)
     with pytest.raises(InputError, match="only 0 of the 4800 depth pixels"):
-        depth_in_box(depth, BOX)
+        depth_in_box(depth_message(depth), BOX)
     depth[180, 240:280] = 0.8
     with pytest.raises(InputError, match="only 40 of the 4800 depth pixels"):
-        depth_in_box(depth, BOX)
+        depth_in_box(depth_message(depth), BOX)
 
 
 CAMERAS = {

@@ -1,18 +1,24 @@
 """A tiny PaliGemma-2 with random weights of the true architecture, and frames to show it."""
 
+import dataclasses
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
 from clue_ros.data import examples
-from clue_ros.tabletop.scene import to_json
+from clue_ros.tabletop.scene import read_scenes, to_json
 from clue_ros.training.configs import _TINY, CONFIGS
 from clue_ros.training.recipes import assemble, corpus, train_ambiguity, train_base, train_ivg
 from clue_ros.types import Frame
 from clue_ros.vlm.build import new_model
 from clue_ros.vlm.vocabulary import train_tokenizer
 from tabletop_scenes import scene_of
+
+DEMO = Path(__file__).resolve().parents[2] / "resource" / "demo"
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +80,17 @@ def data(tmp_path_factory, two_mugs):
         cv2.imwrite(str(folder / f"images/{k}.jpg"), rng.integers(0, 256, (48, 64, 3), np.uint8))
         lines.append(to_json(two_mugs).replace('"image":""', f'"image":"images/{k}.jpg"').replace('"id":0', f'"id":{k}'))
     (folder / "scenes.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """The demo's pictures as a data set of pairs: its scenes, numbered from 0."""
+    folder, found = tmp_path / "pairs", read_scenes(DEMO)
+    numbers = {scene.id: k for k, scene in enumerate(found)}
+    shutil.copytree(DEMO, folder)
+    (folder / "scenes.jsonl").write_text("".join(
+        to_json(dataclasses.replace(s, id=numbers[s.id], pair=numbers[s.pair])) + "\n" for s in found))
     return folder
 
 

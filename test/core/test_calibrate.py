@@ -1,36 +1,20 @@
 """A model folder is calibrated in place, on any labelled data set: with the embedded model and the demo's pictures."""
 
-import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
 from clue_ros.evaluation.calibrate import calibrate
 from clue_ros.evaluation.records import records
 from clue_ros.model_folder import embedded, load
-from clue_ros.tabletop.scene import read_scenes, to_json
+from clue_ros.tabletop.scene import read_scenes
 from clue_ros.types import InputError
-
-DEMO = Path(__file__).resolve().parents[2] / "resource" / "demo"
-
 
 @pytest.fixture
 def model(tmp_path):
     """A copy of the embedded model, whose detector may be changed."""
     return shutil.copytree(embedded(), tmp_path / "model")
-
-
-@pytest.fixture
-def scenes(tmp_path):
-    """The demo's pictures as a data set of pairs: its scenes, numbered from 0."""
-    folder, found = tmp_path / "pairs", read_scenes(DEMO)
-    numbers = {scene.id: k for k, scene in enumerate(found)}
-    shutil.copytree(DEMO, folder)
-    (folder / "scenes.jsonl").write_text("".join(
-        to_json(dataclasses.replace(s, id=numbers[s.id], pair=numbers[s.pair])) + "\n" for s in found))
-    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,98 @@
+"""The commands that measure: the embedded model on the demo's pictures, which are some that it solves."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from clue_ros.benchmark.latency import measure
+from clue_ros.cli import evaluate, look
+from clue_ros.tabletop.scene import read_scenes
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """call(main, words...): what the command prints; a refusal is its sentence."""
+    def run(main, *words):
+        monkeypatch.setattr("sys.argv", ["command", *map(str, words)])
+        main()
+        return capsys.readouterr().out
+    return run
+
+
+@pytest.fixture
+def photographs(scenes, tmp_path):
+    """The pairs in IT2P's layout: the demo's words, ambiguous in one picture and clear in the other."""
+    folder = tmp_path / "it2p"
+    for name in ("images", "commands", "ambiguous"):
+        (folder / name).mkdir(parents=True)
+    found = {scene.image: scene for scene in read_scenes(scenes)}
+    for step in json.loads((scenes / "demo.json").read_text()):
+        name = step["image"].removesuffix(".jpg")
+        shutil.copy(scenes / step["image"], folder / "images")
+        x, y = found[step["image"]].objects[step["target"]].centre
+        clear = step["expect"] == "box"
+        (folder / "commands" / f"{name}.txt").write_text(f"{x * 640} {y * 480} {step['say']}\n" if clear else "")
+        (folder / "ambiguous" / f"{name}.txt").write_text("" if clear else step["say"] + "\n")
+    return folder
+
+
+def value(scores, name):
+    return scores[name]["value"], scores[name]["count"]
+
+
+def scores_of(call, tmp_path, *words):
+    """The scores that the command printed and wrote, which are the same."""
+    file = tmp_path / "scores.json"
+    printed = call(evaluate.main, *words, "--json", file)
+    scores = json.loads(file.read_text())["scores"]
+    for name, score in scores.items():
+        assert f"| {name} | {score['value']:.3f} |" in printed
+    return scores
+
+
+def test_grounding_and_ambiguity_on_scenes(call, scenes, tmp_path):
+    accuracy, count = value(scores_of(call, tmp_path, "grounding", "--data", scenes), "Acc@0.5")
+    assert count == 6 and accuracy >= 4 / 6
+    assert value(scores_of(call, tmp_path, "grounding", "--data", scenes, "--limit", 2), "Acc@0.5")[1] == 2
+    scores = scores_of(call, tmp_path, "ambiguity", "--data", scenes)
+    assert value(scores, "ambiguity AUROC")[1] == 6 and value(scores, "question names a true difference")[1] == 3
+    assert value(scores, "ambiguity AUROC")[0] >= 0.75
+
+
+def test_photographs_are_pointed_at_and_words_alone_do_not_decide(call, photographs, tmp_path):
+    scores = scores_of(call, tmp_path, "it2p", "--data", photographs)
+    assert value(scores, "IT2P pointing accuracy") == (1.0, 3)
+    assert value(scores, "IT2P ambiguity AUROC") == (1.0, 6)
+    assert value(scores, "IT2P words alone AUROC")[0] == 0.5
+
+
+@pytest.mark.parametrize("words, says", [
+    (("grounding", "--data", "nowhere"), "scenes.jsonl is missing"),
+    (("it2p", "--data", "."), "is no IT2P data set"),
+    (("records", "--reader", "coco", "--data", "nowhere.json"), "nowhere.json cannot be read"),
+    (("grounding", "--data", ".", "--model", "nowhere"), "there is no model folder nowhere"),
+])
+def test_a_mistake_is_one_sentence(call, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=says) as refusal:
+        call(evaluate.main, *words)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_count_below_one_is_refused_by_the_command_line(call, capsys):
+    with pytest.raises(SystemExit):
+        call(evaluate.main, "grounding", "--data", ".", "--limit", -1)
+    assert "argument --limit: -1 is less than 1" in capsys.readouterr().err
+
+
+def test_a_look_at_a_photograph(call, scenes):
+    step = next(s for s in json.loads((scenes / "demo.json").read_text()) if s["expect"] == "box")
+    assert "box: x " in call(look.main, scenes / step["image"], step["say"])
+
+
+def test_both_ways_to_decide_are_timed_on_the_same_frames(scenes):
+    plain, ours = measure("tabletop", scenes, runs=3, warmup=1)
+    assert plain.name == "plain transformers" and ours.name == "clue_ros"
+    assert len(plain.milliseconds) == len(ours.milliseconds) == 3 and np.all(plain.milliseconds > 0)

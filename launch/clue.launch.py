@@ -61,7 +61,8 @@ def nodes(context):
     given |= {"threads": int(value["threads"])} if value["threads"] else {}
     if value["cameras"]:
         if topics:
-            raise RuntimeError(f"cameras:= names several cameras, and {', '.join(f'{name}:=' for name in topics)} a topic of one: "
+            one = ", ".join(f"{name}:=" for name in topics)
+            raise RuntimeError(f"cameras:= names several cameras, and {one} a topic of one: "
                                "remap <camera>/<topic> with `ros2 run clue_ros clue_node --ros-args -r front/depth:=...`")
         named = [camera.partition("=") for camera in value["cameras"].split(",")]
         given["cameras"] = [name for name, _, _ in named]

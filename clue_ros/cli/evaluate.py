@@ -4,7 +4,8 @@
     clue-evaluate it2p --data IT2P
     clue-evaluate records --reader coco|invig|it2p|tabletop --data instances.json
     clue-evaluate predictions LOG.jsonl
-    clue-evaluate table --train data/train --held-out data/val --test data/test --unseen data/unseen --photographs IT2P --out eval
+    clue-evaluate table --train data/train --held-out data/val --test data/test --unseen data/unseen \\
+                        --photographs IT2P --out eval
 """
 
 from __future__ import annotations

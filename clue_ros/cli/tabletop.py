@@ -1,4 +1,5 @@
-"""clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs] [--unseen]; clue-tabletop sheet --data data/train --out sheet.png"""
+"""clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs] [--unseen] [--varied];
+clue-tabletop sheet --data data/train --out sheet.png"""
 
 from __future__ import annotations
 

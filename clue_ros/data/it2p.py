@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from clue_ros.data.fields import read_bytes
 from clue_ros.data.records import Picture, Reading, Record
 from clue_ros.types import Frame, InputError, Prompt

@@ -73,7 +73,7 @@ def episodes(clue: Clue, folder: Path, seed: int, limit: int | None = None, nois
     column = lambda value, keep=lambda e: True: np.array([value(e) for e in played if keep(e)], float)  # noqa: E731
     doubtful, clear = (lambda e: e.ambiguous), (lambda e: not e.ambiguous)
     return {
-        "success": bootstrap(np.mean, column(lambda e: e.iou >= 0.5)),
+        "success": bootstrap(np.mean, column(lambda e: e.iou >= 0.5), groups=np.arange(len(played)) // 2),  # of a pair
         "success, ambiguous": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, doubtful)),
         "success, clear": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, clear)),
         "questions per ambiguous episode": bootstrap(np.mean, column(lambda e: e.asked, doubtful)),

@@ -23,11 +23,13 @@ from clue_ros.vlm.tokens import LOCATIONS
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt to judge: its picture, its words and the truth. label: the noun phrase to detect, empty if unknown."""
+    """A prompt to judge: its picture, its words and the truth. group: what it shares with prompts that are not independent of
+    it. label: the noun phrase to detect, empty if unknown."""
 
     frame: Frame
     instruction: str
     ambiguous: bool
+    group: str
     label: str = ""
 
 
@@ -39,7 +41,7 @@ class Features:
     hidden float32[n, d]: last hidden state of the newline. probability float32[n]: the model's own verdict; cnn float32[n]:
     its CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the
     first location token, nats and difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]:
-    boxes that `detect LABEL` gives, -1 where there is no label.
+    boxes that `detect LABEL` gives, -1 where there is no label. groups str[n]: `Asked.group`.
     """
 
     ambiguous: np.ndarray
@@ -52,6 +54,7 @@ class Features:
     entropy: np.ndarray
     margin: np.ndarray
     instances: np.ndarray
+    groups: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ambiguous)
@@ -62,14 +65,14 @@ def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Itera
     source = SceneImages(folder)
     for full, fewer, examples in pairs_of(source, seed, limit):
         for index, example in zip((full, fewer), examples):
-            yield Asked(Frame(source[index][0]), example.prompt.instruction, example.ambiguous, example.label)
+            yield Asked(Frame(source[index][0]), example.prompt.instruction, example.ambiguous, str(full), example.label)
 
 
 def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
     """IT2P's language-controlled commands, `limit` of them drawn with the seed."""
     commands = it2p.language_controlled(it2p.read_commands(folder))
     for c in draw(commands, np.random.default_rng(seed), limit):
-        yield Asked(it2p.read_photo(folder, c.image), c.text, c.ambiguous)
+        yield Asked(it2p.read_photo(folder, c.image), c.text, c.ambiguous, c.image)
 
 
 def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Features:
@@ -101,7 +104,7 @@ def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
     if instances and asked.label:
         count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), asked.frame.size))
     return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), verdict.probability, verdict.cnn,
-            float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count)
+            float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count, asked.group)
 
 
 def _margin(first: np.ndarray, apart: int = 51) -> float:

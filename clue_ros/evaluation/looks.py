@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clue_ros.evaluation.metrics import Score, detection_scores
+from clue_ros.evaluation.metrics import Score, bootstrap, detection_scores, f1
 from clue_ros.pipeline import Clue
 from clue_ros.types import Ambiguity, Box, Frame, Prompt
 from clue_ros.vlm.paligemma import Prefill
@@ -30,38 +30,40 @@ def is_hit(box: Box, target: Target) -> bool:
 @dataclass(frozen=True)
 class Look:
     """What one look gave. right: whether the box, had the robot acted at once, is the object in mind; None where nobody
-    says which that is."""
+    says which that is. group: what it shares with looks that are not independent of it, such as its picture's name."""
 
     ambiguous: bool
     prefill: Prefill
     verdict: Ambiguity
     asks: float
     right: bool | None
+    group: object
 
 
-def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Target | None) -> Look:
-    """Take it. ambiguous: the truth; target: what the person has in mind."""
+def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Target | None, group: object) -> Look:
+    """Take it. ambiguous: the truth; target: what the person has in mind; group: as in `Look`."""
     prefill, verdict = understand(clue, frame, prompt)
     right = None if target is None else is_hit(clue.vlm.locate(prefill, frame.size).box, target)
-    return Look(ambiguous, prefill, verdict, clue.vlm.log_odds_to_ask(prefill.logits), right)
+    return Look(ambiguous, prefill, verdict, clue.vlm.log_odds_to_ask(prefill.logits), right, group)
 
 
 @dataclass(frozen=True)
 class Seen:
     """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: the detector's P; cnn: its CNN alone, a logit;
     asks: log odds that the decoder would ask. wrong bool[n]: acting at once would be wrong; so it is, where nobody says what
-    is in mind, for an ambiguous prompt."""
+    is in mind, for an ambiguous prompt. groups: `Look.group` of each."""
 
     ambiguous: np.ndarray
     probability: np.ndarray
     cnn: np.ndarray
     asks: np.ndarray
     wrong: np.ndarray
+    groups: np.ndarray
 
     @classmethod
     def of(cls, looks: Iterable[Look]) -> Seen:
         """At least one look."""
-        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, k.ambiguous if k.right is None else not k.right)
+        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, k.ambiguous if k.right is None else not k.right, k.group)
                 for k in looks]
         return cls(*(np.array(column) for column in zip(*rows)))
 
@@ -71,7 +73,7 @@ class Seen:
         return 1 / (1 + np.exp(-self.asks))
 
 
-def verdict_scores(clue: Clue, truth: np.ndarray, probability: np.ndarray) -> Table:
-    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it. bool[n], float[n]."""
-    scores = detection_scores(truth, probability, clue.threshold)
-    return scores | {"F1 at P 0.5": detection_scores(truth, probability, 0.5)["F1"]}
+def verdict_scores(clue: Clue, truth: np.ndarray, probability: np.ndarray, groups: np.ndarray) -> Table:
+    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it. bool[n], float[n], labels[n]."""
+    scores = detection_scores(truth, probability, clue.threshold, groups=groups)
+    return scores | {"F1 at P 0.5": bootstrap(f1, truth, probability >= 0.5, groups=groups)}

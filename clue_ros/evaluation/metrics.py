@@ -28,21 +28,43 @@ class Score:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def bootstrap(metric: Callable[..., float], *columns: np.ndarray, rounds: int = 1000, seed: int = 0) -> Score:
-    """The metric of the columns and its percentile interval (Efron 1979); rounds in which it is undefined are left out."""
+def bootstrap(metric: Callable[..., float], *columns: np.ndarray, rounds: int = 1000, seed: int = 0,
+              groups: np.ndarray | None = None) -> Score:
+    """The metric of the columns and its percentile interval (Efron 1979); rounds in which it is undefined are left out.
+
+    groups: one of n labels for each example; examples of one label, such as those of one photograph, are not independent and
+    are drawn together (the cluster bootstrap, Davison & Hinkley 1997). None: each is drawn alone. InputError when there are
+    no examples.
+    """
     columns = tuple(np.asarray(c) for c in columns)
     count = len(columns[0])
     if count == 0:
         raise InputError("there is nothing to score: no examples were found")
     rng = np.random.default_rng(seed)
     values = []
+    draw = _drawing(count, groups)
     for _ in range(rounds):
-        index = rng.integers(count, size=count)
+        index = draw(rng)
         value = metric(*(c[index] for c in columns))
         if np.isfinite(value):
             values.append(value)
     low, high = np.percentile(values, [2.5, 97.5]) if values else (np.nan, np.nan)
     return Score(float(metric(*columns)), float(low), float(high), count)
+
+
+def _drawing(count: int, groups: np.ndarray | None) -> Callable[[np.random.Generator], np.ndarray]:
+    """What draws as many examples, or as many groups of them, as there are: their indices, int64[about count]."""
+    if groups is None:
+        return lambda rng: rng.integers(count, size=count)
+    _, number = np.unique(groups, return_inverse=True)
+    members, sizes = np.argsort(number, kind="stable"), np.bincount(number)
+    starts = np.cumsum(sizes) - sizes
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        drawn = rng.integers(len(sizes), size=len(sizes))
+        ends = np.cumsum(sizes[drawn])
+        return members[np.arange(ends[-1]) + np.repeat(starts[drawn] - ends + sizes[drawn], sizes[drawn])]
+    return draw
 
 
 def accuracy_at(threshold: float) -> Callable[[np.ndarray], float]:
@@ -110,18 +132,22 @@ def area_under_risk_coverage(wrong: np.ndarray, probability: np.ndarray) -> floa
     return float(np.mean(np.cumsum(ordered) / np.arange(1, len(ordered) + 1)))
 
 
-def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, Score]:
-    """What acting without a question below the threshold costs. wrong bool[n]: the box would be wrong."""
+def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float,
+                groups: np.ndarray | None = None) -> dict[str, Score]:
+    """What acting without a question below the threshold costs. wrong bool[n]: the box would be wrong. groups: as `bootstrap`."""
     acts = probability < threshold
-    return {"acts wrongly, of all prompts": bootstrap(np.mean, acts & wrong), "asks": bootstrap(np.mean, ~acts),
-            "area under risk-coverage": bootstrap(area_under_risk_coverage, wrong, probability)}
+    return {"acts wrongly, of all prompts": bootstrap(np.mean, acts & wrong, groups=groups),
+            "asks": bootstrap(np.mean, ~acts, groups=groups),
+            "area under risk-coverage": bootstrap(area_under_risk_coverage, wrong, probability, groups=groups)}
 
 
-def detection_scores(truth: np.ndarray, probability: np.ndarray, threshold: float, rounds: int = 1000) -> dict[str, Score]:
-    """Precision, recall, F1 at the threshold; AUROC, AUPRC and ECE of the probability. truth bool[n], probability [n]."""
+def detection_scores(truth: np.ndarray, probability: np.ndarray, threshold: float, rounds: int = 1000,
+                     groups: np.ndarray | None = None) -> dict[str, Score]:
+    """Precision, recall, F1 at the threshold; AUROC, AUPRC and ECE of the probability. truth bool[n], probability [n].
+    groups: as `bootstrap`."""
     truth, probability = np.asarray(truth, bool), np.asarray(probability, np.float64)
     said = probability >= threshold
-    scores = {name: bootstrap(metric, truth, said, rounds=rounds) for name, metric in
+    scores = {name: bootstrap(metric, truth, said, rounds=rounds, groups=groups) for name, metric in
               {"precision": precision, "recall": recall, "F1": f1}.items()}
     soft = {"AUROC": auroc, "AUPRC": average_precision, "ECE": expected_calibration_error}
-    return scores | {name: bootstrap(metric, truth, probability, rounds=rounds) for name, metric in soft.items()}
+    return scores | {name: bootstrap(metric, truth, probability, rounds=rounds, groups=groups) for name, metric in soft.items()}

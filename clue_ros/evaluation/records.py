@@ -23,7 +23,8 @@ def look_at(clue: Clue, reading: Iterable[Record], seed: int = 0, limit: int | N
     chosen = draw([record for record in reading if record.ambiguous is not None], rng, limit)
     if not chosen:
         raise InputError("no prompt of this data set is known to be clear or ambiguous: there is nothing to measure")
-    return [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng))
+    return [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng),
+                 record.picture.name)
             for record in tqdm(chosen, desc="prompts")]
 
 
@@ -39,9 +40,9 @@ def records(clue: Clue, data: Path, seed: int = 0, limit: int | None = None, *, 
     and is left out without them."""
     looks = look_at(clue, READERS[reader](data), seed, limit)
     seen, table = Seen.of(looks), {}
-    clear = [one.right for one in looks if not one.ambiguous and one.right is not None]
+    clear = [one for one in looks if not one.ambiguous and one.right is not None]
     if clear:
-        table["clear prompts: right object"] = bootstrap(np.mean, np.array(clear))
+        table["clear prompts: right object"] = bootstrap(np.mean, [k.right for k in clear], groups=[k.group for k in clear])
     if seen.ambiguous.any() and not seen.ambiguous.all():
-        table |= {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen.ambiguous, seen.probability).items()}
-    return table | risk_scores(seen.wrong, seen.probability, clue.threshold)
+        table |= {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen.ambiguous, seen.probability, seen.groups).items()}
+    return table | risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups)

@@ -23,7 +23,7 @@ from clue_ros.types import Ambiguity, Frame, InputError, Prompt
 
 def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> Table:
     """One clear instruction a scene: does the box have IoU >= 0.5 with the object that is meant?"""
-    source, ious = SceneImages(folder), []
+    source, ious, groups = SceneImages(folder), [], []
     for index in tqdm(range(len(source))[:limit], desc="clear instructions"):
         rgb, scene = source[index]
         example = examples.clear(scene, np.random.default_rng((seed, index)), source.phrasing)
@@ -31,9 +31,9 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
             continue
         frame = Frame(rgb)
         prefill, _ = understand(clue, frame, example.prompt)
+        groups.append(index if scene.pair is None else min(index, scene.pair))
         ious.append(clue.vlm.locate(prefill, frame.size).box.iou(in_pixels(example.boxes[0], frame.size)))
-    ious = np.array(ious)
-    return {"Acc@0.5": bootstrap(accuracy_at(0.5), ious), "mean IoU": bootstrap(np.mean, ious)}
+    return {"Acc@0.5": bootstrap(accuracy_at(0.5), ious, groups=groups), "mean IoU": bootstrap(np.mean, ious, groups=groups)}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
             rgb, scene = source[index]
             frame = Frame(rgb)
             target = in_pixels(example.boxes[int(rng.integers(len(example.boxes)))], frame.size)
-            looks.append(one := look(clue, frame, example.prompt, example.ambiguous, target))
+            looks.append(one := look(clue, frame, example.prompt, example.ambiguous, target, full))
             if example.ambiguous:
                 recalls.append(_recall(one.verdict, example, frame.size))
             if example.ambiguous and questions:
@@ -98,10 +98,10 @@ def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     questions it asks."""
     looks = look_at_pairs(clue, SceneImages(folder), seed, limit)
     seen = looks.seen
-    table = {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen.ambiguous, seen.probability).items()}
-    first_token = detection_scores(seen.ambiguous, seen.asks_probability, 0.5)
+    table = {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen.ambiguous, seen.probability, seen.groups).items()}
+    first_token = detection_scores(seen.ambiguous, seen.asks_probability, 0.5, groups=seen.groups)
     table |= {f"first token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
-    table |= risk_scores(seen.wrong, seen.probability, clue.threshold)
+    table |= risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups)
     table["question names a true difference"] = bootstrap(np.mean, looks.true_question)
     table["no question would split better"] = bootstrap(np.mean, looks.best_question)
     table["candidate boxes: recall of objects meant"] = bootstrap(np.mean, looks.candidates_found)
@@ -127,9 +127,9 @@ def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = Non
     for c in tqdm(controlled, desc="IT2P language-controlled"):
         frame = it2p.read_photo(folder, c.image)
         probability.append(understand(clue, frame, Prompt(c.text))[1].probability)
-    truth = np.array([c.ambiguous for c in controlled])
-    words = detection_scores(truth, np.array([by_words[c.text] for c in controlled]), 0.5)
-    ours = verdict_scores(clue, truth, np.array(probability))
-    return {"IT2P pointing accuracy": bootstrap(np.mean, np.array(hits)),
+    truth, images = np.array([c.ambiguous for c in controlled]), np.array([c.image for c in controlled])
+    words = detection_scores(truth, np.array([by_words[c.text] for c in controlled]), 0.5, groups=images)
+    ours = verdict_scores(clue, truth, np.array(probability), images)
+    return {"IT2P pointing accuracy": bootstrap(np.mean, hits, groups=[c.image for c in clear]),
             **{f"IT2P ambiguity {k}": v for k, v in ours.items()},
             **{f"IT2P words alone {k}": words[k] for k in ("F1", "AUROC")}}

@@ -75,7 +75,8 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         usable = [t for t in tests if not (variant.labelled and (sets[t].instances < 0).any())]
         probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
         scores[variant.name] = {
-            t: detection_scores(sets[t].ambiguous, probabilities[variant.name][t], fitted.threshold, rounds) for t in usable}
+            t: detection_scores(sets[t].ambiguous, probabilities[variant.name][t], fitted.threshold, rounds,
+                                sets[t].groups) for t in usable}
     _compare(scores, probabilities, seen["adapted"], rounds)
     out.mkdir(parents=True, exist_ok=True)
     _write(scores, {"model": str(model), **{k: str(v) for k, v in vars(data).items()}}, out / "table.json")
@@ -117,7 +118,8 @@ def _compare(scores: dict, probabilities: dict, sets: dict[str, Features], round
     for name, tests in probabilities.items():
         for test, theirs in tests.items():
             scores[name][test]["AUROC behind ours"] = bootstrap(
-                lambda t, a, b: auroc(t, a) - auroc(t, b), sets[test].ambiguous, ours[test], theirs, rounds=rounds)
+                lambda t, a, b: auroc(t, a) - auroc(t, b), sets[test].ambiguous, ours[test], theirs, rounds=rounds,
+                groups=sets[test].groups)
 
 
 def _write(scores: dict, settings: dict, file: Path) -> None:

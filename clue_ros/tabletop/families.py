@@ -42,7 +42,8 @@ def a_can(rng: np.random.Generator) -> Parts:
     height = radius * rng.uniform(1.0, 3.6)
     foot, rim, lid = radius * rng.uniform(0.85, 1.0), radius * rng.uniform(0.82, 1.0), radius * rng.uniform(0.55, 0.8)
     sunk = rng.uniform(0.001, 0.005)
-    wall = revolve([(AXIS, 0), (foot, 0), (radius, 0.004), (radius, height - 0.0035), (rim, height), (lid, height)], segments)
+    profile = [(AXIS, 0), (foot, 0), (radius, 0.004), (radius, height - 0.0035), (rim, height), (lid, height)]
+    wall = revolve(profile, segments)
     return [(wall, None), (revolve([(lid, height), (0.97 * lid, height - sunk), (AXIS, height - sunk)], segments),
                            _one_of(rng, LIDS))]
 

@@ -49,7 +49,7 @@ def synthetic(count: int, seed: int = 0) -> Features:
     flat = np.zeros(count, np.float32)
     words = np.array([f"take thing {k // 2}" for k in range(count)])
     return Features(truth, words, maps.astype(np.float16), rng.random((count, 5), np.float32), flat + 0.5, flat, flat, flat, flat,
-                    np.where(truth, 2, 1))
+                    np.where(truth, 2, 1), np.arange(count) // 2)
 
 
 def test_a_cnn_on_heads_learns_what_the_layer_shows_and_nothing_from_noise():
@@ -99,7 +99,7 @@ def test_pairs_are_looked_at_in_both_scenes(pairs, trained):
 
 def test_an_ambiguous_prompt_of_which_nobody_says_what_is_meant_is_wrong_to_act_on():
     verdict = Ambiguity(0.5, 0.5, np.zeros((2, 2), np.float32))
-    looks = [Look(ambiguous, None, verdict, 0.0, right)
+    looks = [Look(ambiguous, None, verdict, 0.0, right, "one")
              for ambiguous, right in ((True, None), (False, None), (True, True), (False, False))]
     assert Seen.of(looks).wrong.tolist() == [True, False, False, True]
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from clue_ros.data.it2p import Command, language_controlled, words_alone
 from clue_ros.evaluation.metrics import (accuracy_at, area_under_risk_coverage, auroc, average_precision, bootstrap,
-                                         detection_scores, expected_calibration_error, f1, precision, recall, risk_scores)
+                                         best_f1_threshold, detection_scores, expected_calibration_error, f1, precision, recall,
+                                         risk_scores)
 
 
 def test_f1_precision_recall_by_hand():
@@ -59,6 +60,21 @@ def test_intervals_hold_the_value_and_shrink_with_data():
 def test_nothing_to_score_is_an_error_not_a_zero():
     with pytest.raises(ValueError, match="nothing to score"):
         bootstrap(np.mean, np.array([]))
+
+
+def test_examples_of_one_group_are_drawn_together():
+    """Said twice, nothing is more certain; and what is true of every group's whole is certain."""
+    values = np.random.default_rng(0).random(200)
+    once, twice = bootstrap(np.mean, values), bootstrap(np.mean, np.repeat(values, 2), groups=np.repeat(np.arange(200), 2))
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high)) and twice.count == 400
+    halves = bootstrap(np.mean, np.array([0, 0, 1, 1, 1, 0]), groups=["a", "b", "a", "c", "b", "c"])
+    assert halves.low == halves.value == halves.high == 0.5
+
+
+def test_the_best_threshold_is_one_of_the_best():
+    truth, probability = np.array([1, 0, 1, 1, 0], bool), np.array([0.2, 0.25, 0.6, 0.65, 0.1])
+    best = best_f1_threshold(truth, probability)
+    assert f1(truth, probability >= best) == max(f1(truth, probability >= t) for t in np.linspace(0.02, 0.98, 97))
 
 
 def test_the_language_controlled_split_keeps_phrases_used_both_ways():

@@ -1,11 +1,14 @@
 """The demo's script and pictures, the camera, and the demo itself with the real embedded model."""
 
 import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 
 from clue_ros.ros import demo
@@ -106,6 +109,17 @@ def test_one_step_on_any_picture(tmp_path, script):
     code, printed = run_demo("--image", str(image), "--say", step.say, "--out", str(tmp_path))
     assert code == 0, printed
     assert (tmp_path / "step1-look1.png").is_file() and step.say in printed
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_a_signal_ends_the_demo_and_its_node_without_a_traceback(tmp_path, number, code):
+    demo = subprocess.Popen([sys.executable, "-m", "clue_ros.ros.demo", "--out", str(tmp_path)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+    node = int(re.search(r"clue_node runs as process (\d+)", demo.stdout.readline()).group(1))
+    demo.send_signal(number)
+    _, errors = demo.communicate(timeout=30)
+    assert demo.returncode == code and "Traceback" not in errors
+    assert not psutil.pid_exists(node)
 
 
 def test_the_demo_says_what_failed(tmp_path):

@@ -257,6 +257,9 @@ def test_target_on_real_dds(stage, embedded_engine, script):
 
     camera.late = 30.0  # its clock is wrong
     play.until(lambda: seconds_away() > 20)
+    find()
+    play.person.say("")  # it ends at once, in an error, and takes no waiting box with it
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_ERROR and play.view.target._waiting is not None
     for _ in range(2):
         find()
         play.until(lambda: play.view.target._waiting is None)

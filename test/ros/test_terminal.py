@@ -15,7 +15,7 @@ from std_msgs.msg import String
 from clue_ros.msg import AmbiguityHeatmap, CandidateBox, GroundedObject
 from clue_ros.ros.script import BOX, QUESTION
 from clue_ros.ros.session import Outcome
-from clue_ros.ros.terminal import describe
+from clue_ros.ros.terminal import Conversation, describe
 
 Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
 Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
@@ -95,6 +95,40 @@ def test_lines_from_a_pipe(stage, embedded_engine, ambiguous, piped):
     assert told[3].startswith("robot   [") and "score" in told[3]
     assert told[4] == "person  !" and told[5].startswith("error   the instruction is empty") and len(told) == 6
     assert any("P(ambiguous)" in line for line in lines)
+
+
+class Listener:
+    """A person who only counts what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, words):
+        """Keep an instruction."""
+        self.said.append(("instruction", words))
+
+    def reply(self, words):
+        """Keep an answer."""
+        self.said.append(("answer", words))
+
+
+def test_the_end_of_a_superseded_dialog_is_not_that_of_the_same_words_said_again():
+    listener = Listener()
+    talk = Conversation(listener)
+    talk.tell("the mug")
+    assert talk.hear(String(data="which one?"))
+    talk.tell("!the mug")
+    superseded = GroundedObject(outcome=GroundedObject.OUTCOME_SUPERSEDED, instruction="the mug", dialog=["which one?"])
+    assert not talk.hear(superseded)
+    assert talk.hear(String(data="which one?"))
+    talk.tell("the left one")
+    assert listener.said == [("instruction", "the mug"), ("instruction", "the mug"), ("answer", "the left one")]
+    assert talk.hear(GroundedObject(outcome=GroundedObject.OUTCOME_GROUNDED, instruction="the mug"))
+
+
+def test_a_parameter_of_another_type_is_one_sentence(piped):
+    _, errors = piped("/nobody", "-p", "patience:=five").communicate(timeout=PATIENCE)
+    assert "patience" in errors and "Traceback" not in errors
 
 
 def test_no_node_and_a_node_that_goes(stage, embedded_engine, piped):

@@ -113,6 +113,16 @@ def test_a_failing_look_is_an_error_and_the_next_one_works(work, error, words):
     assert len(log.debugged) == (not isinstance(error, InputError))  # a traceback is for debugging only
 
 
+def test_what_fails_after_a_failure_keeps_nobody_waiting(work, monkeypatch):
+    """As on a GPU that is lost: every call to it raises."""
+    engine = Engine(raising(torch.OutOfMemoryError("CUDA")))
+    worker, events, _ = work(engine)
+    monkeypatch.setattr("clue_ros.ros.worker.free_memory", raising(RuntimeError("CUDA error: illegal address")))
+    assert outcome(worker, events).error.startswith("out of memory while looking")
+    assert worker.unload().startswith("changing the model failed: RuntimeError: CUDA error: illegal address; the log")
+    assert worker.load(raising(OSError("disk"))).startswith("changing the model failed: RuntimeError: CUDA error")
+
+
 def huge():
     """More than any machine has: the error is torch's own."""
     return torch.empty(2 ** 60)

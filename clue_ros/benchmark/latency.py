@@ -18,7 +18,7 @@ from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import find, load, load_vlm
-from clue_ros.types import Frame
+from clue_ros.types import Frame, InputError
 from clue_ros.vlm.paligemma import MAX_QUESTION, text_to_image
 from clue_ros.vlm.preprocess import to_pixel_values
 
@@ -72,9 +72,11 @@ def measure(model: str, data: Path, *, runs: int = 200, warmup: int = 20, seed: 
     clue, source, rng = load(model, "cpu"), SceneImages(data), np.random.default_rng(seed)
     plain = Plain(find(model), clue.detector)
     times: dict[str, list[float]] = {"plain transformers": [], "clue_ros": []}
-    done = 0
+    done = drawn = 0
     with tqdm(total=runs + warmup, desc="decisions") as bar:
         while done < runs + warmup:
+            if (drawn := drawn + 1) > 20 * (runs + warmup):
+                raise InputError(f"{data} holds too few scenes about which both a clear and an ambiguous instruction can be given")
             rgb, scene = source[int(rng.integers(len(source)))]
             example = (examples.ambiguous if done % 2 else examples.clear)(scene, rng)
             if example is None:

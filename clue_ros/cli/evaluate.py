@@ -15,6 +15,7 @@ from pathlib import Path
 
 from clue_ros.cli.common import execute, natural, positive
 from clue_ros.data.readers import EXPECTED, READERS
+from clue_ros.types import InputError
 
 
 def main() -> None:
@@ -65,6 +66,8 @@ def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite.add_argument("--device", default="auto")
     suite.add_argument("--seed", type=natural, default=0, help="draws the expressions")
     suite.add_argument("--limit", type=positive, help="at most so many examples")
+    suite.add_argument("--risk", type=float, help="share of prompts in which it may act wrongly, by its calibration (default: that "
+                       "which it was calibrated for)")
     suite.add_argument("--json", type=Path, help="also write the scores there")
     suite.set_defaults(call=_evaluate, suite=name)
     return suite
@@ -76,10 +79,16 @@ def _evaluate(a: argparse.Namespace) -> None:
     suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs,
              "episodes": episodes.episodes, "records": records.records}[a.suite]
     more = {key: getattr(a, key) for key in ("noise", "reader") if hasattr(a, key)}
-    table = suite(Clue.load(a.model, a.device), a.data, a.seed, a.limit, **more)
+    clue = Clue.load(a.model, a.device)
+    if a.risk is not None and clue.calibration is None:
+        raise InputError(f"{a.model} was never calibrated, so that no risk can be kept: `clue-train calibrate`")
+    if a.risk is not None:
+        clue.threshold = clue.calibration.threshold(a.risk)
+    table = suite(clue, a.data, a.seed, a.limit, **more)
     print(report.markdown(table))
     if a.json:
-        report.write(table, {"suite": a.suite, "data": str(a.data), "model": str(a.model), "seed": a.seed}, a.json)
+        report.write(table, {"suite": a.suite, "data": str(a.data), "model": str(a.model), "seed": a.seed,
+                             "threshold": clue.threshold}, a.json)
 
 
 def _table(a: argparse.Namespace) -> None:

@@ -60,8 +60,9 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     """Make the table; its Markdown. also: folders of further models, whose first token (AR) is a row each. rounds: of the
     bootstrap."""
     models = _models(model, also, device)
-    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()},
-                              "models": [hash_model(find(each)) for each in (model, *also)]})
+    files = {"adapted": find(model), "base": find(model), **{folder.name: folder for folder in also}}
+    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}},
+           {kind: dict(hash_model(folder)) for kind, folder in files.items()})
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
@@ -86,14 +87,15 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     return text
 
 
-def _claim(features_folder: Path, settings: dict) -> None:
-    """InputError when the features there are of other data, or of a model that has changed since."""
-    file, mine = features_folder / "settings.json", json.dumps(settings, indent=1)
-    if file.is_file() and file.read_text(encoding="utf-8") != mine:
-        raise InputError(f"{features_folder} holds what another model, or the same with other data, gave: give another --out, "
-                         "or remove it")
-    features_folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(mine, encoding="utf-8")
+def _claim(folder: Path, data: dict, models: dict) -> None:
+    """InputError when the features there are of other data, or of a model that has changed since. Further models may come."""
+    file, mine = folder / "settings.json", json.loads(json.dumps(data | models))  # as it reads back: tuples are lists
+    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if any(there[key] != value for key, value in mine.items() if key in there):
+        raise InputError(f"{folder} holds what another model, or the same with other data, gave: give another --out, or "
+                         "remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(there | mine, indent=1), encoding="utf-8")
 
 
 def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:

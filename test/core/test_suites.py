@@ -59,6 +59,8 @@ def test_grounding_and_ambiguity_on_scenes(call, scenes, tmp_path):
     scores = scores_of(call, tmp_path, "ambiguity", "--data", scenes)
     assert value(scores, "ambiguity AUROC")[1] == 6 and value(scores, "question names a true difference")[1] == 3
     assert value(scores, "ambiguity AUROC")[0] >= 0.75
+    never = scores_of(call, tmp_path, "ambiguity", "--data", scenes, "--risk", 0)  # so it always asks
+    assert value(never, "asks")[0] == 1 and value(never, "acts wrongly, of all prompts")[0] == 0
 
 
 def test_photographs_are_pointed_at_and_words_alone_do_not_decide(call, photographs, tmp_path):
@@ -73,6 +75,7 @@ def test_photographs_are_pointed_at_and_words_alone_do_not_decide(call, photogra
     (("it2p", "--data", "."), "is no IT2P data set"),
     (("records", "--reader", "coco", "--data", "nowhere.json"), "nowhere.json cannot be read"),
     (("grounding", "--data", ".", "--model", "nowhere"), "there is no model folder nowhere"),
+    (("grounding", "--data", ".", "--risk", "2"), "a risk lies between 0 and 1, got 2"),
 ])
 def test_a_mistake_is_one_sentence(call, tmp_path, monkeypatch, words, says):
     monkeypatch.chdir(tmp_path)

@@ -174,7 +174,8 @@ def large_model(folder):
     from clue_ros.vlm.build import Size, new_model
     shutil.copytree(embedded(), folder, ignore=shutil.ignore_patterns("adapter", "model.safetensors"))
     shutil.copy(embedded() / "detector/model.safetensors", folder / "detector")
-    size = Size(vision_width=768, vision_layers=8, vision_heads=8, vision_mlp=3072)
+    side = json.loads((folder / "base/config.json").read_text())["vision_config"]["image_size"]
+    size = Size(side=side, vision_width=768, vision_layers=8, vision_heads=8, vision_mlp=3072)
     detector = json.loads((folder / "detector/config.json").read_text())
     assert (detector["channels"], detector["grid"]) == (size.heads, size.side // size.patch)
     model = new_model(size, AutoTokenizer.from_pretrained(folder / "base"))

@@ -14,12 +14,14 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from clue_ros.detector.calibration import Calibration
 from clue_ros.dialog import Dialog
 from clue_ros.ros.session import Event, Look, Session, Snapshot
 from clue_ros.types import Decision, Frame, InputError, ModelError
+
+if TYPE_CHECKING:  # torch, which it needs, comes into memory with the model
+    from clue_ros.detector.calibration import Calibration
 
 
 class Engine(Protocol):

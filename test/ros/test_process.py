@@ -161,6 +161,10 @@ def test_an_empty_list_is_told_at_start(run_node):
     assert "a parameter was given without a value, or as an empty list: give it one, or leave it out" in output
 
 
+def test_torch_is_in_memory_only_once_a_model_is_loaded():
+    subprocess.run([sys.executable, "-c", "import sys, clue_ros.ros.node; assert 'torch' not in sys.modules"], check=True)
+
+
 def resident(process):
     """Megabytes of memory the process holds now."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()

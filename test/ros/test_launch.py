@@ -4,8 +4,10 @@ import contextlib
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from rclpy.executors import SingleThreadedExecutor
@@ -84,10 +86,37 @@ def test_arguments_reach_the_node(person, tmp_path):
         assert message.error.startswith("no image on topic /cam/color: nobody publishes it")
 
 
+def test_switches_reach_the_node_in_its_namespace(person):
+    """`depth:=true` is the parameter, no topic of that name; the log level is that of the namespace's logger."""
+    person = person("/launched")
+    with launched("clue.launch.py", "namespace:=launched", "depth:=true", "use_sim_time:=true", "autostart:=false",
+                  "log_level:=debug") as process:
+        assert person.wait_for_node(60.0)
+        client = AsyncParameterClient(person, "/launched/clue_node")
+        assert client.wait_for_services(60.0)
+        asked = client.get_parameters(["depth", "use_sim_time", "autostart"])
+        person.executor.spin_until_future_complete(asked, timeout_sec=20.0)
+        assert [value.bool_value for value in asked.result().values] == [True, True, False]
+        topics = {name for name, _ in person.get_topic_names_and_types()}
+        assert "/launched/depth" in topics and not {"/launched/true", "/true"} & topics
+        words = [word for child in psutil.Process(process.pid).children(recursive=True) for word in child.cmdline()]
+        assert "launched.clue_node:=debug" in words
+
+
+def test_a_topic_of_one_camera_beside_several_is_refused():
+    process = subprocess.run([sys.executable, "-c", LAUNCHER, str(ROOT / "launch" / "clue.launch.py"), "cameras:=front,wrist",
+                              "depth:=/depth"], capture_output=True, text=True, timeout=60)
+    assert process.returncode and "cameras:= names several cameras, and depth:= a topic of one" in process.stdout + process.stderr
+
+
 def test_a_node_for_each_robot_with_two_cameras_each(person):
     one, two = person("/robot1/front"), person("/robot2/wrist")
     with launched("robots.launch.py", "robots:=robot1,robot2", "threads:=1", "cameras:=front=cam/color,wrist"):
         assert one.wait_for_node(60.0) and two.wait_for_node(60.0)
+        end = time.monotonic() + 60.0
+        while not {("clue_node", "/robot1"), ("clue_node", "/robot2")} <= set(one.get_node_names_and_namespaces()):
+            assert time.monotonic() < end
+            one.executor.spin_once(timeout_sec=0.1)
         for robot in ("/robot1", "/robot2"):
             topics = {name for name, _ in one.get_subscriber_names_and_types_by_node("clue_node", robot)}
             assert {f"{robot}/cam/color", f"{robot}/wrist/image", f"{robot}/front/instruction"} <= topics

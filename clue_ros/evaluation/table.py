@@ -82,7 +82,8 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     out.mkdir(parents=True, exist_ok=True)
     _write(scores, {"model": str(model), **{k: str(v) for k, v in vars(data).items()}}, out / "table.json")
     plots.draw(out, seen["adapted"], probabilities, scores, layers)
-    text = markdown(scores, tests)
+    contrasts = _contrasts(variants.contrasts(settings.layers[-1]), probabilities, seen["adapted"], rounds)
+    text = f"{markdown(scores, tests)}\n\n{contrasts}"
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     return text
 
@@ -119,9 +120,26 @@ def _compare(scores: dict, probabilities: dict, sets: dict[str, Features], round
     ours = next(iter(probabilities.values()))
     for name, tests in probabilities.items():
         for test, theirs in tests.items():
-            scores[name][test]["AUROC behind ours"] = bootstrap(
-                lambda t, a, b: auroc(t, a) - auroc(t, b), sets[test].ambiguous, ours[test], theirs, rounds=rounds,
-                groups=sets[test].groups)
+            scores[name][test]["AUROC behind ours"] = _less(ours[test], theirs, sets[test], rounds)
+
+
+def _less(one: np.ndarray, other: np.ndarray, seen: Features, rounds: int) -> Score:
+    """AUROC of one row less that of another, from the same resampled prompts (a paired interval)."""
+    return bootstrap(lambda t, a, b: auroc(t, a) - auroc(t, b), seen.ambiguous, one, other, rounds=rounds, groups=seen.groups)
+
+
+def _contrasts(pairs: list[tuple[str, str]], probabilities: dict, sets: dict[str, Features], rounds: int) -> str:
+    """What one row is ahead of another by, on each data set."""
+    lines = ["| one row | less another | " + " | ".join(f"{test}: AUROC" for test in next(iter(probabilities.values()))) + " |"]
+    lines.append("|---" * (lines[0].count("|") - 1) + "|")
+    for one, other in pairs:
+        less = [_less(mine, probabilities[other][test], sets[test], rounds) for test, mine in probabilities[one].items()]
+        lines.append(f"| {one} | {other} | " + " | ".join(map(_signed, less)) + " |")
+    return "\n".join(lines)
+
+
+def _signed(score: Score) -> str:
+    return f"{score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
 
 
 def _write(scores: dict, settings: dict, file: Path) -> None:
@@ -142,7 +160,7 @@ def markdown(scores: dict[str, dict[str, dict[str, Score]]], tests: list[str]) -
                 continue
             s = found[test]
             behind = s["AUROC behind ours"]
-            cells += [f"{s['F1']}", f"{s['AUROC'].value:.3f}", f"{behind.value:+.3f} [{behind.low:+.3f}, {behind.high:+.3f}]",
+            cells += [f"{s['F1']}", f"{s['AUROC'].value:.3f}", _signed(behind),
                       f"{s['ECE'].value:.3f}"]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     counts = ", ".join(f"{t}: n {next(iter(scores.values()))[t]['F1'].count}" for t in tests)

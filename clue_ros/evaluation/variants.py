@@ -159,15 +159,33 @@ def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 40, s
     return fit_cnn
 
 
+DETECT, DISAMBIGUATE = "Half-Last Detect (CNN on heads alone, with its LoRA)", "Full-Last Disambig. (AR): first token"
+
+
+def on_heads(layer: int) -> str:
+    """The name of that layer's row in the sweep."""
+    return f"CNN on heads of layer {layer}, LoRA frozen"
+
+
+def on_head_mean(layer: int) -> str:
+    """The name of the row with the paper's map."""
+    return f"CNN on the head mean of layer {layer}, LoRA frozen (the paper's map)"
+
+
+def contrasts(middle: int) -> list[tuple[str, str]]:
+    """Rows whose difference the paper, or this package, makes a claim about."""
+    return [(on_heads(middle), on_head_mean(middle)), (DETECT, on_head_mean(middle)), (DETECT, DISAMBIGUATE)]
+
+
 def rows(middle: int, layers: int) -> list[Variant]:
     """All of them, for a decoder of `layers` layers whose detector reads layer `middle` (0-based)."""
-    sweep = [Variant(f"CNN on heads of layer {k}, LoRA frozen", cnn((k,))) for k in range(layers)]
+    sweep = [Variant(on_heads(k), cnn((k,))) for k in range(layers)]
     return [
         Variant("CNN on heads and first token, with their LoRA: ours", own_verdict),
-        Variant("Half-Last Detect (CNN on heads alone, with its LoRA)", own_cnn),
-        Variant("Full-Last Disambig. (AR): first token", first_token),
+        Variant(DETECT, own_cnn),
+        Variant(DISAMBIGUATE, first_token),
         Variant("base without adapter (AR): first token", first_token, "base"),
-        Variant(f"CNN on the head mean of layer {middle}, LoRA frozen (the paper's map)", cnn((middle,), head_mean=True)),
+        Variant(on_head_mean(middle), cnn((middle,), head_mean=True)),
         *sweep,
         Variant("CNN on heads of all layers, LoRA frozen", cnn(tuple(range(layers)))),
         Variant(f"CNN on heads of layer {middle}, base without adapter", cnn((middle,)), "base"),

@@ -107,11 +107,11 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
 
 
 def base_of(folder: Path) -> str | Path:
-    """base/ itself, or the Hugging Face id its config names as `clue_base` (weights too large to ship)."""
+    """base/ itself, or the folder or Hugging Face id that its config names as `clue_base` (weights too large to copy)."""
     base = _json(folder / "base" / "config.json").get("clue_base", folder / "base")
     if not base or not isinstance(base, str | Path):
-        raise ModelError(f"{folder / 'base/config.json'}: clue_base is {base!r}, it must be a Hugging Face id, such as "
-                         "google/paligemma2-3b-mix-448")
+        raise ModelError(f"{folder / 'base/config.json'}: clue_base is {base!r}, it must be a folder or a Hugging Face id, "
+                         "such as google/paligemma2-3b-mix-448")
     return base
 
 

@@ -75,6 +75,15 @@ def test_a_base_of_the_hugging_face_cache_is_hashed_there(copy, tmp_path, monkey
     assert digest(hash_model(copy)["base"]) != digest(before)
 
 
+def test_a_base_in_another_folder_is_read_and_hashed_there(copy, tmp_path):
+    elsewhere = tmp_path / "paligemma2"
+    shutil.move(copy / "base", elsewhere)
+    (copy / "base").mkdir()
+    (copy / "base/config.json").write_text(json.dumps({"clue_base": str(elsewhere)}))
+    known = describe(str(copy), load(copy, "cpu"))
+    assert {line.split("  ")[1] for line in known.files["base"]} >= {"base/config.json", f"{elsewhere}/model.safetensors"}
+
+
 def test_a_loaded_model_is_described(copy):
     clue = load(copy, "cpu")
     known = describe(str(copy), clue)

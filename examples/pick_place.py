@@ -7,8 +7,8 @@
     python examples/pick_place.py "pick up the red mug" --up 0 -1 0 --ros-args -r __ns:=/robot1
 
 Needs rclpy and the messages of clue_ros, nothing else. There is no arm here: `Arm` prints each pose and publishes it on
-`pick_place/pose` (geometry_msgs/PoseStamped, in the camera's frame); let it call your motion planner instead. Exit code 0
-when the whole sequence was gone through, else 1 and one sentence.
+`pick_place/pose` (latched; geometry_msgs/PoseStamped, in the camera's frame); let it call your motion planner instead. Exit
+code 0 when the whole sequence was gone through, else 1 and one sentence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import Point, PointStamped, Pose, PoseStamped, Quaternion
 from rclpy.action import ActionClient
+from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
@@ -116,7 +118,9 @@ class Arm:
     """A robot's arm that only says where it would go."""
 
     def __init__(self, node: Node, pace: float):
-        self._poses, self._pace = node.create_publisher(PoseStamped, "pick_place/pose", 10), pace
+        # Who finds this program late still gets every pose, as one who listens from the start.
+        latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._poses, self._pace = node.create_publisher(PoseStamped, "pick_place/pose", latched), pace
 
     def do(self, name: str, pose: PoseStamped | None) -> None:
         """One step of the plan. Put your motion planner and your gripper here; raise Failure when they fail."""
@@ -128,6 +132,10 @@ class Arm:
                   f"in {pose.header.frame_id}", flush=True)
             self._poses.publish(pose)
         time.sleep(self._pace)
+
+    def rest(self) -> None:
+        """The plan is done; whoever listens has got it all before this program ends."""
+        self._poses.wait_for_all_acked(Duration(seconds=PATIENCE))
 
 
 class PickPlace(Node):
@@ -238,6 +246,7 @@ def main() -> None:
         target = node.locate(node.find(options.instruction, options.patience))
         for name, pose in plan(target, options.up, options.aside):
             arm.do(name, pose)
+        arm.rest()
         print("done")
     except Failure as failure:
         sys.exit(f"pick_place: {failure}")

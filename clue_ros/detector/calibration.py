@@ -54,8 +54,8 @@ def logit(probability: np.ndarray, least: float = 1e-6) -> np.ndarray:
 class Calibration:
     """Prompts that were not trained on, each looked at once, as often ambiguous as clear.
 
-    data: what they were. probability: calibrated P(ambiguous) of each. wrong: whether the box would have been wrong
-    (IoU below 0.5 with the object the person had in mind), had the robot acted at once.
+    data: what they were. probability: calibrated P(ambiguous) of each. wrong: whether the robot, had it acted at once, would
+    have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5).
     """
 
     data: str
@@ -65,8 +65,8 @@ class Calibration:
     def threshold(self, risk: float = RISK) -> float:
         """The greatest threshold at which the robot acts wrongly in at most `risk` of such prompts.
 
-        Conformal risk control (Angelopoulos et al., arXiv 2208.02814) for the loss "acts, and the box is wrong", which
-        can only grow with the threshold: the expected loss on a new prompt, exchangeable with these n, is at most
+        Conformal risk control (Angelopoulos et al., arXiv 2208.02814) for the loss "acts, and that is wrong", which can
+        only grow with the threshold: the expected loss on a new prompt, exchangeable with these n, is at most
         `risk` when (losses + 1) / (n + 1) <= risk. A risk too small for n prompts to show gives 0: ask always.
         """
         if not 0.0 <= risk <= 1.0:

@@ -50,22 +50,28 @@ def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Targ
 @dataclass(frozen=True)
 class Seen:
     """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: the detector's P; cnn: its CNN alone, a logit;
-    asks: log odds that the decoder would ask. wrong bool[n]: acting at once would be wrong; so it is, where nobody says what
-    is in mind, for an ambiguous prompt. groups: `Look.group` of each."""
+    asks: log odds that the decoder would ask. right float[n]: `Look.right` as 0 or 1, NaN where nobody says. groups:
+    `Look.group` of each."""
 
     ambiguous: np.ndarray
     probability: np.ndarray
     cnn: np.ndarray
     asks: np.ndarray
-    wrong: np.ndarray
+    right: np.ndarray
     groups: np.ndarray
 
     @classmethod
     def of(cls, looks: Iterable[Look]) -> Seen:
         """At least one look."""
-        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, k.ambiguous if k.right is None else not k.right, k.group)
+        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, np.nan if k.right is None else float(k.right), k.group)
                 for k in looks]
         return cls(*(np.array(column) for column in zip(*rows)))
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """bool[n]: acting at once would be wrong: the prompt fits several objects, so that even the right one would be a
+        guess, or the box is not the object in mind."""
+        return self.ambiguous | (self.right == 0)
 
     @property
     def asks_probability(self) -> np.ndarray:

@@ -134,7 +134,7 @@ def area_under_risk_coverage(wrong: np.ndarray, probability: np.ndarray) -> floa
 
 def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float,
                 groups: np.ndarray | None = None) -> dict[str, Score]:
-    """What acting without a question below the threshold costs. wrong bool[n]: the box would be wrong. groups: as `bootstrap`."""
+    """What acting without a question below the threshold costs. wrong bool[n]: acting would be. groups: as `bootstrap`."""
     acts = probability < threshold
     return {"acts wrongly, of all prompts": bootstrap(np.mean, acts & wrong, groups=groups),
             "asks": bootstrap(np.mean, ~acts, groups=groups),

@@ -102,6 +102,8 @@ def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     first_token = detection_scores(seen.ambiguous, seen.asks_probability, 0.5, groups=seen.groups)
     table |= {f"first token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
     table |= risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups)
+    table["points at another object, of all prompts"] = bootstrap(
+        np.mean, (seen.right == 0) & (seen.probability < clue.threshold), groups=seen.groups)
     table["question names a true difference"] = bootstrap(np.mean, looks.true_question)
     table["no question would split better"] = bootstrap(np.mean, looks.best_question)
     table["candidate boxes: recall of objects meant"] = bootstrap(np.mean, looks.candidates_found)

@@ -97,11 +97,11 @@ def test_pairs_are_looked_at_in_both_scenes(pairs, trained):
     assert looks.seen.ambiguous.tolist() == [True, False] * 3 and len(looks.questions) == 3
 
 
-def test_an_ambiguous_prompt_of_which_nobody_says_what_is_meant_is_wrong_to_act_on():
+def test_a_guess_is_wrong_even_where_it_hits_and_so_is_the_box_of_another_object():
     verdict = Ambiguity(0.5, 0.5, np.zeros((2, 2), np.float32))
     looks = [Look(ambiguous, None, verdict, 0.0, right, "one")
              for ambiguous, right in ((True, None), (False, None), (True, True), (False, False))]
-    assert Seen.of(looks).wrong.tolist() == [True, False, False, True]
+    assert Seen.of(looks).wrong.tolist() == [True, False, True, True]
 
 
 def test_data_without_pairs_is_refused_in_words(data, trained):

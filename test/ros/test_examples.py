@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point, PointStamped, PoseStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 
 from clue_ros.msg import GroundedObject
@@ -91,7 +92,8 @@ def rgbd(stage, embedded_engine, step):
     """A stage with a depth camera 0.8 m above the step's table, and the poses that an arm is sent."""
     play = stage(embedded_engine, depth=True)
     play.poses = []
-    play.person.create_subscription(PoseStamped, "pick_place/pose", play.poses.append, 10)
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    play.person.create_subscription(PoseStamped, "pick_place/pose", play.poses.append, latched)
     camera = DepthCamera(play)
     camera.metres = np.full((480, 640), 0.8, np.float32)
     play.show(step.picture)

@@ -132,15 +132,23 @@ def _doubled(yuv: np.ndarray) -> np.ndarray:
 
 def from_compressed(msg: CompressedMessage) -> np.ndarray:
     """uint8[H, W, 3] RGB of a JPEG or PNG; the camera's own pixels, whatever turn a photo's EXIF asks for. InputError."""
-    data = np.frombuffer(msg.data, np.uint8)
+    rgb = decode(msg.data)
+    if rgb is None:
+        raise InputError(f"the compressed image (format '{_shown(msg.format)}', {len(msg.data)} bytes) cannot be decoded: "
+                         "publish JPEG or PNG, or set image_transport to raw")
+    return rgb
+
+
+def decode(data: bytes | np.ndarray, *, upright: bool = False) -> np.ndarray | None:
+    """uint8[H, W, 3] RGB of a JPEG, PNG or other file that OpenCV reads, None when it is none. upright: turned as a photo's
+    EXIF asks for, as a person sees it; else as stored."""
+    data = np.frombuffer(data, np.uint8)
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+        bgr = cv2.imdecode(data, flags) if len(data) else None
     except cv2.error:  # a header that promises more pixels than OpenCV is willing to make room for
         bgr = None
-    if bgr is None:
-        raise InputError(f"the compressed image (format '{_shown(msg.format)}', {len(data)} bytes) cannot be decoded: "
-                         "publish JPEG or PNG, or set image_transport to raw")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def _shown(text: str, most: int = 40) -> str:

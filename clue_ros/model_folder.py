@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from clue_ros.detector import calibration
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.pipeline import Clue
+from clue_ros.shipped import shipped
 from clue_ros.types import InputError, ModelError
 from clue_ros.vlm.paligemma import Vlm
 
@@ -33,11 +34,9 @@ ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
 def embedded(name: str = EMBEDDED) -> Path:
     """Folder of a model shipped with the package: in the source tree, in a wheel or in a ROS install."""
     relative = Path("resource") / "models" / name
-    for parent in Path(__file__).resolve().parents:
-        for folder in (parent / relative, parent / "share" / "clue_ros" / relative):
-            if folder.is_dir():
-                return folder
-    raise ModelError(f"the embedded model {name} was not installed: no folder {relative} above {Path(__file__).parent}")
+    if (folder := shipped(relative)) is None:
+        raise ModelError(f"the embedded model {name} was not installed: no folder {relative} above {Path(__file__).parent}")
+    return folder
 
 
 def find(model: str | Path) -> Path:

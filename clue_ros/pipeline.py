@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
@@ -33,12 +32,6 @@ class Clue:
     def __init__(self, vlm: Vlm, detector: Detector, calibration: Calibration | None = None):
         self.vlm, self.detector, self.calibration = vlm, detector, calibration
         self.threshold = detector.settings.threshold
-
-    @classmethod
-    def load(cls, model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_download: bool = False) -> Clue:
-        """Read a model folder (base/, adapter/, detector/). ModelError names the file that cannot be used."""
-        from clue_ros.model_folder import load
-        return load(model, device, dtype, allow_download=allow_download)
 
     def look(self, frame: Frame, dialog: Dialog) -> Decision:
         """One decision about what is meant: a question while in doubt and allowed to ask, else a grounding."""

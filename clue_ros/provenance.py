@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download
 
 from clue_ros.model_folder import base_of, find
 from clue_ros.pipeline import Clue
+from clue_ros.shipped import shipped
 from clue_ros.types import ModelError
 
 PARTS = ("base", "adapter", "detector")
@@ -54,8 +55,7 @@ def describe(model: str, clue: Clue) -> Provenance:
 
 
 def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:
-    """`Provenance.files` of a model folder; a base that lies elsewhere, in a folder or the
-    Hugging Face cache, is read there."""
+    """`Provenance.files` of a model folder; a base that lies elsewhere, in a folder or the Hugging Face cache, is read there."""
     files = {part: hash_files(folder / part, part) for part in PARTS}
     base = base_of(folder)
     if isinstance(base, str):
@@ -94,10 +94,8 @@ def own_version() -> str:
     try:
         return metadata.version("clue_ros")
     except metadata.PackageNotFoundError:
-        for parent in Path(__file__).resolve().parents:
-            for path in (parent / "package.xml", parent / "share" / "clue_ros" / "package.xml"):
-                if path.is_file():
-                    return re.search(r"<version>(.*?)</version>", path.read_text(encoding="utf-8"))[1]
+        if file := shipped("package.xml"):
+            return re.search(r"<version>(.*?)</version>", file.read_text(encoding="utf-8"))[1]
     return "of unknown version"
 
 

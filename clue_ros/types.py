@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
+RISK = 0.05  # share of instructions in which the robot may act wrongly, where nobody says another
+
+
 class InputError(ValueError):
     """The caller's image, text or settings cannot be used; the message names the cause and the cure."""
 

@@ -66,8 +66,8 @@ def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite.add_argument("--device", default="auto")
     suite.add_argument("--seed", type=natural, default=0, help="draws the expressions")
     suite.add_argument("--limit", type=positive, help="at most so many examples")
-    suite.add_argument("--risk", type=float, help="share of prompts in which it may act wrongly, by its calibration (default: that "
-                       "which it was calibrated for)")
+    suite.add_argument("--risk", type=float, help="share of prompts in which it may act wrongly, by its calibration "
+                       "(default: that which it was calibrated for)")
     suite.add_argument("--json", type=Path, help="also write the scores there")
     suite.set_defaults(call=_evaluate, suite=name)
     return suite
@@ -75,11 +75,11 @@ def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
 
 def _evaluate(a: argparse.Namespace) -> None:
     from clue_ros.evaluation import episodes, records, report, suites
-    from clue_ros.pipeline import Clue
+    from clue_ros.model_folder import load
     suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs,
              "episodes": episodes.episodes, "records": records.records}[a.suite]
     more = {key: getattr(a, key) for key in ("noise", "reader") if hasattr(a, key)}
-    clue = Clue.load(a.model, a.device)
+    clue = load(a.model, a.device)
     if a.risk is not None and clue.calibration is None:
         raise InputError(f"{a.model} was never calibrated, so that no risk can be kept: `clue-train calibrate`")
     if a.risk is not None:

@@ -26,15 +26,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _look(a: argparse.Namespace) -> None:
-    import cv2
-
+    from clue_ros.data.records import read_photo
     from clue_ros.dialog import Dialog
-    from clue_ros.pipeline import Clue
-    from clue_ros.types import Frame, InputError, Question
-    bgr = cv2.imread(str(a.image))
-    if bgr is None:
-        raise InputError(f"{a.image} is no readable image: give a PNG or JPEG file")
-    clue, frame, dialog = Clue.load(a.model, a.device), Frame(bgr[..., ::-1].copy()), Dialog.start(a.instruction)
+    from clue_ros.model_folder import load
+    from clue_ros.types import Frame, Question
+    frame, clue, dialog = Frame(read_photo(a.image)), load(a.model, a.device), Dialog.start(a.instruction)
     while True:
         decision = clue.look(frame, dialog)
         print(f"P(ambiguous) = {decision.ambiguity.probability:.2f}  ({decision.milliseconds['total']:.0f} ms)")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clue_ros.cli.common import execute, natural, positive
 from clue_ros.data.readers import EXPECTED, READERS
+from clue_ros.types import RISK
 
 
 def main() -> None:
@@ -20,12 +21,11 @@ def parser() -> argparse.ArgumentParser:
                                                  "A run that was stopped goes on where it was.")
     commands = parser.add_subparsers(required=True)
     _recipe(commands, "base", "a small PaliGemma-2 from scratch, on the detection mixture", _base)
-    further = _recipe(commands, "further", "go on with a base, on other or more data, with a deeper tower or larger pictures", _further)
+    further = _recipe(commands, "further", "go on with a base, on other or more data, with a deeper tower or larger pictures",
+                      _further)
     further.add_argument("--base", type=Path, required=True, help="folder of the run of `base` or `further` to go on with")
-    ivg = _recipe(commands, "ivg", "LoRA dialog training: when to ask and what, what answers mean", _ivg)
-    ivg.add_argument("--base", required=True, help="folder or Hugging Face id of the base")
-    ambiguity = _recipe(commands, "ambiguity", "LoRA and the CNN detector, then its calibration", _ambiguity)
-    ambiguity.add_argument("--base", required=True, help="folder or Hugging Face id of the base")
+    _adapting(commands, "ivg", "LoRA dialog training: when to ask and what, what answers mean", _ivg)
+    ambiguity = _adapting(commands, "ambiguity", "LoRA and the CNN detector, then its calibration", _ambiguity)
     ambiguity.add_argument("--adapter", type=Path, required=True, help="adapter/ of the ivg recipe")
     ambiguity.add_argument("--validation", type=Path, help="data set with pairs to calibrate on")
     assemble = commands.add_parser("assemble", help="a model folder of its three parts")
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
                            "%(default)s, written with --pairs)")
     calibrate.add_argument("--limit", type=positive, help="at most so many prompts")
     calibrate.add_argument("--seed", type=natural, default=0)
-    calibrate.add_argument("--risk", type=float, default=0.05, help="share of prompts in which it may act wrongly")
+    calibrate.add_argument("--risk", type=float, default=RISK, help="share of prompts in which it may act wrongly")
     calibrate.set_defaults(call=_calibrate)
     return parser
 
@@ -51,8 +51,15 @@ def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParse
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "debug", "paligemma2"), default="tabletop")
     parser.add_argument("--seed", type=natural, default=0)
-    parser.add_argument("--allow-download", action="store_true", help="let transformers fetch the base from the hub")
     parser.set_defaults(call=call)
+    return parser
+
+
+def _adapting(commands, name: str, help_text: str, call) -> argparse.ArgumentParser:
+    """A recipe that adapts a base."""
+    parser = _recipe(commands, name, help_text, call)
+    parser.add_argument("--base", required=True, help="folder or Hugging Face id of the base")
+    parser.add_argument("--allow-download", action="store_true", help="let transformers fetch the base from the hub")
     return parser
 
 

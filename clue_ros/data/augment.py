@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from clue_ros.tabletop.scene import Scene
+from clue_ros.types import Box
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ def random_zoom(rgb: np.ndarray, scene: Scene, rng: np.random.Generator) -> tupl
     kept = []
     for item in view.objects:
         cut = tuple(float(v) for v in np.clip(item.box, 0, 1))
-        area = lambda b: max(b[2] - b[0], 0) * max(b[3] - b[1], 0)  # noqa: E731
-        if area(cut) > 0.25 * area(item.box):
+        if Box(*cut).area > 0.25 * Box(*item.box).area:
             kept.append(dataclasses.replace(item, box=cut))
     if not kept:
         return View.random(scene, rng).of(rgb, scene)

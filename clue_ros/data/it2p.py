@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clue_ros.data.fields import read_bytes
 from clue_ros.data.records import Picture, Reading, Record
-from clue_ros.types import Frame, InputError, Prompt
+from clue_ros.types import InputError, Prompt
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def read_it2p(folder: str | Path) -> Reading:
 
 def _records(folder: Path, skipped: Counter[str]) -> Iterator[Record]:
     for number, c in enumerate(_commands(folder, skipped)):
-        yield Record(_photo(folder, c.image), Prompt(c.text), f"{c.image}/{number}", "IT2P", c.ambiguous, target=c.target)
+        yield Record(photo(folder, c.image), Prompt(c.text), f"{c.image}/{number}", "IT2P", c.ambiguous, target=c.target)
 
 
 def read_commands(folder: str | Path) -> list[Command]:
@@ -83,13 +83,9 @@ def _clear(line: str, file: Path, number: int) -> Command:
     return Command(file.stem, text, target)
 
 
-def _photo(folder: Path, image: str) -> Picture:
-    return Picture.of_file(folder / "images" / f"{image}.jpg")
-
-
-def read_photo(folder: str | Path, image: str) -> Frame:
-    """The photograph of a command, keyed by its name. InputError when it is no readable image."""
-    return _photo(Path(folder), image).frame()
+def photo(folder: str | Path, image: str) -> Picture:
+    """The photograph of a command, by its name."""
+    return Picture.of_file(Path(folder) / "images" / f"{image}.jpg")
 
 
 def language_controlled(commands: list[Command]) -> list[Command]:

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
+from clue_ros import encodings
 from clue_ros.data.fields import read_bytes
 from clue_ros.types import Box, Frame, InputError, Prompt
 
@@ -40,7 +40,7 @@ class Picture:
     @classmethod
     def of_file(cls, path: str | Path, size: tuple[int, int] | None = None) -> Picture:
         """A JPEG, PNG or other image file that OpenCV reads."""
-        return cls(str(path), partial(_read_image, Path(path)), size)
+        return cls(str(path), lambda: decode(read_bytes(Path(path)), str(path)), size)
 
     @classmethod
     def of_bytes(cls, name: str, data: bytes | np.ndarray, size: tuple[int, int] | None = None) -> Picture:
@@ -58,15 +58,18 @@ class Picture:
 
 def decode(data: bytes | np.ndarray, name: str) -> np.ndarray:
     """uint8[H, W, 3] RGB of an image file's bytes; as stored, for boxes know nothing of the turn EXIF asks for."""
-    data = np.frombuffer(data, np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
-    if bgr is None:
+    return _readable(encodings.decode(data), name)
+
+
+def read_photo(path: str | Path) -> np.ndarray:
+    """uint8[H, W, 3] RGB of a person's photo, turned as its EXIF asks for. InputError when there is none."""
+    return _readable(encodings.decode(read_bytes(Path(path)), upright=True), str(path))
+
+
+def _readable(rgb: np.ndarray | None, name: str) -> np.ndarray:
+    if rgb is None:
         raise InputError(f"{name} is no readable image: give a JPEG or PNG")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-def _read_image(path: Path) -> np.ndarray:
-    return decode(read_bytes(path), str(path))
+    return rgb
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clue_ros.data.augment import View, camera_noise, random_zoom
-from clue_ros.data.records import decode
+from clue_ros.data.records import Picture
 from clue_ros.tabletop.language import SEEN, UNSEEN, Phrasing
 from clue_ros.tabletop.scene import Scene, read_scenes
 
@@ -34,7 +34,11 @@ class SceneImages:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Scene]:
         """uint8[H, W, 3] RGB and its truth, as rendered. InputError when the picture is damaged."""
-        return decode(self.encoded[index], self.name_of(index)), self.scenes[index]
+        return self.picture(index).load(), self.scenes[index]
+
+    def picture(self, index: int) -> Picture:
+        """The picture of a scene."""
+        return Picture.of_bytes(self.name_of(index), self.encoded[index])
 
     def name_of(self, index: int) -> str:
         """The scene in words."""

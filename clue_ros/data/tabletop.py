@@ -23,21 +23,21 @@ def read_tabletop(*folders: str | Path, seed: int = 0) -> Reading:
     return Reading(f"tabletop {', '.join(map(str, folders))}", partial(_records, folders, seed))
 
 
-def record_of(source: SceneImages, index: int, example: Example, name: str) -> Record:
-    """An example about scene `index` as a record; it decodes the picture once, to know its size."""
-    picture = Picture.of_bytes(source.name_of(index), source.encoded[index])
-    size = picture.frame().size
+def record_of(picture: Picture, size: tuple[int, int], example: Example, name: str) -> Record:
+    """An example about a scene as a record called `name`. size: (width, height) of its picture in pixels."""
     boxes = tuple(in_pixels(box, size) for box in example.boxes)
-    return Record(picture, example.prompt, f"{index}/{name}", "tabletop", example.ambiguous, boxes,
+    return Record(picture, example.prompt, name, "tabletop", example.ambiguous, boxes,
                   None if example.ambiguous else boxes[0], example.question)
 
 
 def _records(folders: tuple[str | Path, ...], seed: int, skipped: Counter[str]) -> Iterator[Record]:
     source = SceneImages(*folders)
     for index, scene in enumerate(source.scenes):
+        picture = source.picture(index)
+        size = picture.frame().size
         for name, draw in (("clear", examples.clear), ("ambiguous", examples.ambiguous)):
             example = draw(scene, np.random.default_rng((seed, index)), source.phrasing)
             if example is None:
                 skipped[f"scene without an instruction that is {name}"] += 1
             else:
-                yield record_of(source, index, example, name)
+                yield record_of(picture, size, example, f"{index}/{name}")

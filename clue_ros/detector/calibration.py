@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from clue_ros.detector.network import DetectorSettings
-from clue_ros.types import InputError, ModelError
+from clue_ros.types import RISK, InputError, ModelError
 
-RISK = 0.05
 FILE = "calibration.json"
 
 
@@ -44,15 +43,9 @@ def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float
     return fitted.coef_[0].tolist(), float(fitted.intercept_[0])
 
 
-def logit(probability: np.ndarray, least: float = 1e-6) -> np.ndarray:
-    """float64[n] log odds of P, kept `least` away from 0 and 1."""
-    clipped = np.clip(np.asarray(probability, np.float64), least, 1 - least)
-    return np.log(clipped / (1 - clipped))
-
-
 @dataclass(frozen=True)
 class Calibration:
-    """Prompts that were not trained on, each looked at once, as often ambiguous as clear.
+    """Prompts that were not trained on, each looked at once.
 
     data: what they were. probability: calibrated P(ambiguous) of each. wrong: whether the robot, had it acted at once, would
     have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5).

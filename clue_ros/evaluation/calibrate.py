@@ -7,14 +7,14 @@ from pathlib import Path
 
 from clue_ros.data.readers import READERS
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import RISK, Calibration, calibrated
+from clue_ros.detector.calibration import Calibration, calibrated
 from clue_ros.detector.network import probability_of
 from clue_ros.evaluation.looks import Seen
 from clue_ros.evaluation.records import look_at
 from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.model_folder import find, load, save_detector
 from clue_ros.pipeline import Clue
-from clue_ros.types import InputError
+from clue_ros.types import RISK, InputError
 
 
 def calibrate(model: str | Path, data: Path, seed: int = 0, risk: float = RISK, *, reader: str = "tabletop",

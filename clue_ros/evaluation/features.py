@@ -13,20 +13,20 @@ import numpy as np
 from tqdm import tqdm
 
 from clue_ros.data import it2p
-from clue_ros.data.records import draw
+from clue_ros.data.records import Picture, draw
 from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
-from clue_ros.types import Frame, Prompt
+from clue_ros.types import Prompt
 from clue_ros.vlm.tokens import LOCATIONS
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt to judge: its picture, its words and the truth. group: what it shares with prompts that are not independent of
-    it. label: the noun phrase to detect, empty if unknown."""
+    """A prompt to judge: its picture, decoded when it is looked at, its words and the truth. group: what it shares with prompts
+    that are not independent of it. label: the noun phrase to detect, empty if unknown."""
 
-    frame: Frame
+    picture: Picture
     instruction: str
     ambiguous: bool
     group: str
@@ -65,14 +65,14 @@ def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Itera
     source = SceneImages(folder)
     for full, fewer, examples in pairs_of(source, seed, limit):
         for index, example in zip((full, fewer), examples):
-            yield Asked(Frame(source[index][0]), example.prompt.instruction, example.ambiguous, str(full), example.label)
+            yield Asked(source.picture(index), example.prompt.instruction, example.ambiguous, str(full), example.label)
 
 
 def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
     """IT2P's language-controlled commands, `limit` of them drawn with the seed."""
     commands = it2p.language_controlled(it2p.read_commands(folder))
     for c in draw(commands, np.random.default_rng(seed), limit):
-        yield Asked(it2p.read_photo(folder, c.image), c.text, c.ambiguous, c.image)
+        yield Asked(it2p.photo(folder, c.image), c.text, c.ambiguous, c.image)
 
 
 def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Features:
@@ -92,19 +92,21 @@ def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instanc
 def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
     vlm = clue.vlm
     layers = tuple(range(vlm.model.config.get_text_config().num_hidden_layers))
-    image = vlm.encode(asked.frame)
+    frame = asked.picture.frame()
+    image = vlm.encode(frame)
     prefill = vlm.prefill(image, Prompt(asked.instruction), layers)
     maps = prefill.maps.reshape(len(layers), -1, vlm.grid, vlm.grid)
     own = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid)
     first_token = vlm.log_odds_to_ask(prefill.logits)
-    verdict = clue.detector.judge(own, asked.frame.size, first_token)
+    verdict = clue.detector.judge(own, frame.size, first_token)
     likely = prefill.logits.softmax(-1).cpu()
     first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
     count = -1
     if instances and asked.label:
-        count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), asked.frame.size))
-    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), verdict.probability, verdict.cnn,
-            float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count, asked.group)
+        count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), frame.size))
+    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), verdict.probability,
+            verdict.cnn, float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count,
+            asked.group)
 
 
 def _margin(first: np.ndarray, apart: int = 51) -> float:

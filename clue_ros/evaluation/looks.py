@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from clue_ros.evaluation.metrics import Score, bootstrap, detection_scores, f1
 from clue_ros.pipeline import Clue
@@ -29,22 +30,24 @@ def is_hit(box: Box, target: Target) -> bool:
 
 @dataclass(frozen=True)
 class Look:
-    """What one look gave. right: whether the box, had the robot acted at once, is the object in mind; None where nobody
-    says which that is. group: what it shares with looks that are not independent of it, such as its picture's name."""
+    """What one look gave. ambiguous: the truth. right: whether the box, had the robot acted at once, is the object in mind;
+    None where nobody says which that is. group: what it shares with looks that are not independent of it, such as its
+    picture's name."""
 
     ambiguous: bool
-    prefill: Prefill
     verdict: Ambiguity
     asks: float
     right: bool | None
     group: object
 
 
-def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Target | None, group: object) -> Look:
-    """Take it. ambiguous: the truth; target: what the person has in mind; group: as in `Look`."""
+def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Target | None, group: object,
+         ) -> tuple[Look, Prefill]:
+    """Take it; the prefill is for those who want to ask on, and too large to be kept for many. ambiguous and group: as in
+    `Look`; target: what the person has in mind."""
     prefill, verdict = understand(clue, frame, prompt)
     right = None if target is None else is_hit(clue.vlm.locate(prefill, frame.size).box, target)
-    return Look(ambiguous, prefill, verdict, clue.vlm.log_odds_to_ask(prefill.logits), right, group)
+    return Look(ambiguous, verdict, clue.vlm.log_odds_to_ask(prefill.logits), right, group), prefill
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Seen:
     @classmethod
     def of(cls, looks: Iterable[Look]) -> Seen:
         """At least one look."""
-        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, np.nan if k.right is None else float(k.right), k.group)
-                for k in looks]
+        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, np.nan if k.right is None else float(k.right),
+                 k.group) for k in looks]
         return cls(*(np.array(column) for column in zip(*rows)))
 
     @property
@@ -76,7 +79,7 @@ class Seen:
     @property
     def asks_probability(self) -> np.ndarray:
         """float[n]: P that the decoder would ask."""
-        return 1 / (1 + np.exp(-self.asks))
+        return expit(self.asks)
 
 
 def verdict_scores(clue: Clue, truth: np.ndarray, probability: np.ndarray, groups: np.ndarray) -> Table:

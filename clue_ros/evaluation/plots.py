@@ -10,6 +10,7 @@ import numpy as np
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
+from clue_ros.evaluation import variants  # noqa: E402
 from clue_ros.evaluation.features import Features  # noqa: E402
 
 SHOWN = 4  # rows in the first picture: ours and the next ones
@@ -55,7 +56,7 @@ def _reliability(axes, truth: np.ndarray, probabilities: dict, test: str, bins: 
 
 
 def _layers(axes, scores: dict, test: str, layers: int) -> None:
-    sweep = [scores[f"CNN on heads of layer {k}, LoRA frozen"][test]["AUROC"] for k in range(layers)]
+    sweep = [scores[variants.on_heads(k)][test]["AUROC"] for k in range(layers)]
     low, high = ([s.value - s.low for s in sweep], [s.high - s.value for s in sweep])
     axes.errorbar(range(layers), [s.value for s in sweep], yerr=[low, high], marker="o", capsize=3, label="CNN on heads")
     axes.set(xlabel="decoder layer (0-based)", ylabel="AUROC", xticks=range(layers))

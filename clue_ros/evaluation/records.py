@@ -24,7 +24,7 @@ def look_at(clue: Clue, reading: Iterable[Record], seed: int = 0, limit: int | N
     if not chosen:
         raise InputError("no prompt of this data set is known to be clear or ambiguous: there is nothing to measure")
     return [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng),
-                 record.picture.name)
+                 record.picture.name)[0]
             for record in tqdm(chosen, desc="prompts")]
 
 

@@ -78,11 +78,12 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
             rgb, scene = source[index]
             frame = Frame(rgb)
             target = in_pixels(example.boxes[int(rng.integers(len(example.boxes)))], frame.size)
-            looks.append(one := look(clue, frame, example.prompt, example.ambiguous, target, full))
+            one, prefill = look(clue, frame, example.prompt, example.ambiguous, target, full)
+            looks.append(one)
             if example.ambiguous:
                 recalls.append(_recall(one.verdict, example, frame.size))
             if example.ambiguous and questions:
-                spoken.append(clue.vlm.question(one.prefill).text)
+                spoken.append(clue.vlm.question(prefill).text)
                 true.append(is_true_difference(scene.objects, example.referents, spoken[-1]))
                 best.append(splits_best(scene.objects, example.referents, spoken[-1]))
     return PairLooks(Seen.of(looks), spoken, np.array(true), np.array(best), np.array(recalls))
@@ -123,11 +124,11 @@ def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = Non
     clear, controlled = draw(clear, rng, limit), draw(controlled, rng, limit)
     hits, probability = [], []
     for c in tqdm(clear, desc="IT2P clear commands"):
-        frame = it2p.read_photo(folder, c.image)
+        frame = it2p.photo(folder, c.image).frame()
         prefill, _ = understand(clue, frame, Prompt(c.text))
         hits.append(is_hit(clue.vlm.locate(prefill, frame.size).box, c.target))
     for c in tqdm(controlled, desc="IT2P language-controlled"):
-        frame = it2p.read_photo(folder, c.image)
+        frame = it2p.photo(folder, c.image).frame()
         probability.append(understand(clue, frame, Prompt(c.text))[1].probability)
     truth, images = np.array([c.ambiguous for c in controlled]), np.array([c.image for c in controlled])
     words = detection_scores(truth, np.array([by_words[c.text] for c in controlled]), 0.5, groups=images)

@@ -31,17 +31,18 @@ class Data:
     """Where prompts come from. Folders of `clue-tabletop write --pairs`, and IT2P; any of the last two may be missing.
 
     train: to fit the rows on. held_out: for their Platt scaling and threshold. test: dataset 1, the same world. unseen:
-    dataset 2, written with --unseen. photographs: dataset 3. limit: pairs of `train`. seeds draw the words.
+    dataset 2, written with --unseen. photographs: dataset 3. limit: at most so many pairs of `train`; photograph_limit: at
+    most so many commands. seed draws the words.
     """
 
     train: Path
     held_out: Path
     test: Path
-    unseen: Path | None = None
-    photographs: Path | None = None
-    limit: int = 2500
-    photograph_limit: int | None = 800
-    seed: int = 3
+    unseen: Path | None
+    photographs: Path | None
+    limit: int | None
+    photograph_limit: int | None
+    seed: int
 
     def readers(self) -> dict[str, Callable]:
         """Name of each set to what gives its prompts."""
@@ -59,10 +60,14 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         rounds: int = 1000) -> str:
     """Make the table; its Markdown. also: folders of further models, whose first token (AR) is a row each. rounds: of the
     bootstrap."""
-    models = _models(model, also, device)
-    files = {"adapted": find(model), "base": find(model), **{folder.name: folder for folder in also}}
+    names = ["adapted", "base", *(folder.name for folder in also)]
+    if len(set(names)) < len(names):
+        raise InputError(f"--also {' '.join(names[2:])}: a row is called as its folder is, so each needs a name of its own, "
+                         "other than adapted and base")
+    own = hash_model(find(model))
     _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}},
-           {kind: dict(hash_model(folder)) for kind, folder in files.items()})
+           {"adapted": own, "base": own, **{folder.name: hash_model(folder) for folder in also}})
+    models = _models(model, also, device)
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
@@ -100,10 +105,6 @@ def _claim(folder: Path, data: dict, models: dict) -> None:
 
 
 def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:
-    names = ["adapted", "base", *(folder.name for folder in also)]
-    if len(set(names)) < len(names):
-        raise InputError(f"--also {' '.join(names[2:])}: a row is called as its folder is, so each needs a name of its own, other "
-                         "than adapted and base")
     adapted = load(model, device)
     alone = {"adapted": adapted, "base": Clue(load_vlm(find(model), device, adapter=False), adapted.detector)}
     return alone | {folder.name: load(folder, device) for folder in also}

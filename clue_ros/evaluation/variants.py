@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.ndimage import maximum_filter
+from scipy.special import expit, logit
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
-from clue_ros.detector.calibration import fit_platt, logit
+from clue_ros.detector.calibration import fit_platt
 from clue_ros.detector.jitter import Symmetry, shaken
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.evaluation.features import Features
@@ -31,8 +32,8 @@ LEAST = 1e-7  # probabilities nearer to 0 or 1 are scored alike
 @dataclass(frozen=True)
 class Variant:
     """fit: from training features to a function that scores others, float[n] or several scores float[n, k]; higher is more
-    ambiguous. model: whose features,
-    "adapted" or "base". labelled: it needs the noun phrase, which photographs' commands do not come with."""
+    ambiguous. model: whose features, "adapted" or "base". labelled: it needs the noun phrase, which photographs' commands do
+    not come with."""
 
     name: str
     fit: Callable[[Features], Scorer]
@@ -51,7 +52,7 @@ class Fitted:
 
     def probability(self, features: Features) -> np.ndarray:
         """float64[n]"""
-        return 1 / (1 + np.exp(-(_columns(self.scorer(features)) @ self.weights + self.shift)))
+        return expit(_columns(self.scorer(features)) @ self.weights + self.shift)
 
 
 def _columns(score: np.ndarray) -> np.ndarray:
@@ -71,7 +72,12 @@ def fit(variant: Variant, train: Features, held_out: Features) -> Fitted:
 
 def own_verdict(_: Features) -> Scorer:
     """The model's own CNN and its decoder's first token, both float[n, 2]."""
-    return lambda f: np.stack([f.cnn, logit(f.clarify)], 1)
+    return lambda f: np.stack([f.cnn, _log_odds(f.clarify, 1e-6)], 1)  # as the model itself
+
+
+def _log_odds(probability: np.ndarray, least: float) -> np.ndarray:
+    """float64[n], of P kept `least` away from 0 and 1."""
+    return logit(np.clip(probability.astype(np.float64), least, 1 - least))
 
 
 def own_cnn(_: Features) -> Scorer:
@@ -81,7 +87,7 @@ def own_cnn(_: Features) -> Scorer:
 
 def first_token(_: Features) -> Scorer:
     """P(clarify) of the first suffix token: the decoder decides by itself."""
-    return lambda f: logit(f.clarify, LEAST)
+    return lambda f: _log_odds(f.clarify, LEAST)
 
 
 def location_entropy(_: Features) -> Scorer:

@@ -45,9 +45,9 @@ def load_engine(settings: parameters.Settings, tell: Callable[[str], None] = lam
     """The model the parameters name; tell: hears of the progress. Slow. ModelError, InputError."""
     import torch  # takes seconds, too
 
-    from clue_ros.pipeline import Clue
+    from clue_ros.model_folder import load
     torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
-    clue = Clue.load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
+    clue = load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
     tell("the weights are read; warming up")
     clue.warm_up()
     return clue

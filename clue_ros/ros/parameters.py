@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from clue_ros.ros.session import Limits
-from clue_ros.types import InputError
+from clue_ros.types import RISK, InputError
 
 Value = str | bool | int | float | list[str]
 # Of a camera, as part of topics' names; heatmap/image is a picture that the node itself draws.
@@ -94,7 +94,7 @@ TABLE = (
         "`front/instruction`, `front/grounding` ... One without a name has them as they are.", read_only=True),
     Row("depth", False, "Whether to listen to `depth` and `camera_info` and to publish `target`, the object's place in "
         "space; depth images cost as much as the camera's.", read_only=True),
-    Row("risk", 0.05, "Share of instructions in which it may act wrongly without asking: guess among several objects, or box "
+    Row("risk", RISK, "Share of instructions in which it may act wrongly without asking: guess among several objects, or box "
         "another than the one meant; by the detector's calibration. 0: ask always, 1: never.", 0.0, 1.0),
     Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same; 0: never ask.", 0, 20),
     Row("question_timeout", 60.0, "Seconds to wait for the answer to a question.", 0.1, 86400.0),

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from clue_ros.data.records import in_pixels, read_photo
+from clue_ros.shipped import shipped
 from clue_ros.tabletop.scene import Scene, read_scenes
 from clue_ros.types import Box, InputError
 
@@ -27,29 +28,20 @@ class Picture:
 
     def box(self, target: int) -> Box:
         """The true box of object `target` of the scene, in pixels."""
-        height, width = self.rgb.shape[:2]
-        x1, y1, x2, y2 = self.scene.objects[target].box
-        return Box(x1 * width, y1 * height, x2 * width, y2 * height)
+        return in_pixels(Box(*self.scene.objects[target].box), self.rgb.shape[1::-1])
 
 
 def demo_folder() -> Path:
     """resource/demo, in the source tree or below share/clue_ros of an installation. InputError where it is missing."""
-    for parent in Path(__file__).resolve().parents:
-        for folder in (parent / "resource" / "demo", parent / "share" / "clue_ros" / "resource" / "demo"):
-            if folder.is_dir():
-                return folder
-    raise InputError("the demo's pictures (share/clue_ros/resource/demo) are not installed: build the package again")
+    if (folder := shipped("resource/demo")) is None:
+        raise InputError("the demo's pictures (share/clue_ros/resource/demo) are not installed: build the package again")
+    return folder
 
 
 def read_picture(path: str | Path, scene: Scene | None = None) -> Picture:
     """A PNG or JPEG file. InputError names a file that is none."""
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise InputError(f"there is no picture {path}")
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise InputError(f"{path} is no picture that can be read: use PNG or JPEG")
-    return Picture(path.name, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), scene)
+    return Picture(path.name, read_photo(path), scene)
 
 
 def read_folder(folder: str | Path) -> list[Picture]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clue_ros.shipped import shipped
+
 
 def free_domain() -> int:
     """A DDS domain that nobody on this machine seems to use (its first discovery port is free)."""
@@ -29,10 +31,8 @@ def keep_apart() -> str:
     """Use a domain of this machine alone from now on, where the environment names none; its number. Fast DDS gets room for
     images in shared memory, where the environment does not say how it is set up."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    for parent in Path(__file__).resolve().parents:
-        for folder in (parent / "config", parent / "share" / "clue_ros" / "config"):
-            if (folder / "fastdds.xml").is_file():
-                os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(folder / "fastdds.xml"))
+    if profiles := shipped("config/fastdds.xml"):
+        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profiles))
     return os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
 
 

@@ -75,7 +75,8 @@ class Request:
     """An instruction on its way to its outcome.
 
     instruction: as it was heard. since: when the present phase began to wait, seconds. snapshot, size (width, height)
-    and decision: of the last look. milliseconds: computing time of all looks. asked: the texts exchanged, in order.
+    and decision: of the last look. milliseconds: computing time of all looks. questions: how many were asked. spoken:
+    the texts exchanged, in order.
     """
 
     identity: str

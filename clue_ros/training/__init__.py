@@ -1,1 +1,2 @@
-"""The three recipes: base (detection mixture from scratch), ivg (LoRA dialog), ambiguity (LoRA and CNN detector)."""
+"""The recipes: base (detection mixture from scratch), further (goes on with one), ivg (LoRA dialog), ambiguity (LoRA and CNN
+detector)."""

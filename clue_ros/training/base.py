@@ -1,9 +1,10 @@
 """The base recipe: a small PaliGemma-2 from scratch on a detection mixture.
 
-`clue-train base --data DATA --out RUN`. Two stages: the tower alone (`vision.py`), then the whole decoder on clear
-instructions and `detect` prompts, with a share of dialogs, since a vocabulary trained from scratch must meet the words
-of questions and answers somewhere (the published mix checkpoints know them). From scratch, location tokens alone leave words and objects unbound for very long,
-so the decoder is also told what it is looking for, by auxiliary losses whose heads are thrown away:
+`clue-train base --data DATA --out RUN`. Three stages: the tower alone (`vision.py`), then the whole decoder on clear
+instructions and `detect` prompts, with a share of dialogs, since a vocabulary trained from scratch must meet the words of
+questions and answers somewhere (the published mix checkpoints know them), then the same again with counterfactual twins.
+From scratch, location tokens alone leave words and objects unbound for very long, so the decoder is also told what it is
+looking for, by auxiliary losses; their heads are no part of the model, and kept beside it for `clue-train further`:
 
 - match: after a lower layer every patch says whether it belongs to an object that fits the attributes, after a middle
   layer whether it belongs to what is meant;
@@ -167,10 +168,10 @@ def corner_loss(taught: Taught, hidden: Tensor, batch: dict[str, Tensor], first_
     return -(target * (named @ table.T).log_softmax(-1)).sum(-1).mean()
 
 
-def grounded_losses(first_location: int) -> Callable[[Taught, dict, int], Losses]:
+def grounded_losses(first_location: int) -> Callable[[Taught, dict], Losses]:
     """The loss function of the base recipe, for `loop.fit`."""
 
-    def losses(taught: Taught, batch: dict[str, Tensor], step: int) -> Losses:
+    def losses(taught: Taught, batch: dict[str, Tensor]) -> Losses:
         e = taught.emphasis
         out = run(taught.model, batch, (e.look_layer, e.point_layer), tower_grad=True)
         said = taught.dense(out.seen)
@@ -180,7 +181,7 @@ def grounded_losses(first_location: int) -> Callable[[Taught, dict, int], Losses
         weights = {"text": e.text, "corners": e.corners, "match0": e.match / 2, "match1": e.match, "look": e.look, "point": e.point}
         total = sum(weights.get(k, 1.0) * v for k, v in terms.items())
         total = total + e.dense * sum(dense_terms(said, batch).values())
-        return {"loss": total, **{k: v.detach() for k, v in terms.items()},
+        return {"loss": total, **terms,
                 "pointing": pointing_accuracy(taught, out, batch), **dense_accuracy(said, batch)}
 
     return losses
@@ -197,10 +198,8 @@ def auxiliary_losses(taught: Taught, out, batch: dict[str, Tensor]) -> Losses:
     look = out.probe.weights[e.look_layer][:, :e.heads, :, :patches]  # (B, h, T, N)
     look = torch.einsum("bhtn,bt->bhn", look, words / words.sum(1, keepdim=True))
     terms["look"] = map_loss(look.flatten(0, 1), batch["look"].repeat_interleave(e.heads, 0))
-    sequence, position = torch.nonzero(batch["instance"] >= 0, as_tuple=True)
-    point = out.probe.weights[e.point_layer][sequence, :e.heads, position, :patches]  # (n, h, N)
-    target = batch["point"][sequence, batch["instance"][sequence, position]]
-    if len(sequence):
+    point, target = _pointing(taught, out, batch)
+    if len(point):
         terms["point"] = map_loss(point.flatten(0, 1), target.repeat_interleave(e.heads, 0))
     return terms
 
@@ -208,10 +207,15 @@ def auxiliary_losses(taught: Taught, out, batch: dict[str, Tensor]) -> Losses:
 @torch.no_grad()
 def pointing_accuracy(taught: Taught, out, batch: dict[str, Tensor]) -> Tensor:
     """Share of predicted corners whose attention peaks on the right object."""
-    sequence, position = torch.nonzero(batch["instance"] >= 0, as_tuple=True)
-    if not len(sequence):
+    point, target = _pointing(taught, out, batch)
+    if not len(point):
         return torch.tensor(0.0)
+    return (target.gather(1, point.mean(1).argmax(-1, keepdim=True)) > 0).float().mean()
+
+
+def _pointing(taught: Taught, out, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """For the n tokens that predict a box: their attention on the patches, float[n, h, N], and where it should be, float[n, N]."""
     e, patches = taught.emphasis, batch["look"].shape[1]
-    peak = out.probe.weights[e.point_layer][sequence, :e.heads, position, :patches].mean(1).argmax(-1)
-    target = batch["point"][sequence, batch["instance"][sequence, position]]
-    return (target.gather(1, peak[:, None]) > 0).float().mean()
+    sequence, position = torch.nonzero(batch["instance"] >= 0, as_tuple=True)
+    point = out.probe.weights[e.point_layer][sequence, :e.heads, position, :patches]
+    return point, batch["point"][sequence, batch["instance"][sequence, position]]

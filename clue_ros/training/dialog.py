@@ -69,14 +69,14 @@ class Dialogue(Taught):
         self.peft_of, self.detector = (lambda: peft), detector  # not registered twice: its weights are model's
 
 
-def dialog_losses(first_location: int) -> Callable[[Dialogue, dict, int], Losses]:
+def dialog_losses(first_location: int) -> Callable[[Dialogue, dict], Losses]:
     """The loss of the ivg recipe: the suffix, and attention on what is meant."""
 
-    def losses(dialogue: Dialogue, batch: dict[str, Tensor], step: int) -> Losses:
+    def losses(dialogue: Dialogue, batch: dict[str, Tensor]) -> Losses:
         e = dialogue.emphasis
         out = run(dialogue.model, batch, (e.look_layer, e.point_layer))
         terms = _dialog_terms(dialogue, out, batch, first_location)
-        return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}}
+        return {"loss": sum(terms.values()), **terms}
 
     return losses
 
@@ -89,15 +89,15 @@ def _dialog_terms(dialogue: Dialogue, out: Forward, batch: dict[str, Tensor], fi
             "point": e.point * auxiliary.get("point", torch.zeros(()))}
 
 
-def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable[[Dialogue, dict, int], Losses]:
+def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable[[Dialogue, dict], Losses]:
     """The loss of the ambiguity recipe: verdict, candidate cells and their boxes, and the dialog's own loss."""
 
-    def losses(dialogue: Dialogue, batch: dict[str, Tensor], step: int) -> Losses:
+    def losses(dialogue: Dialogue, batch: dict[str, Tensor]) -> Losses:
         e, settings = dialogue.emphasis, dialogue.detector.settings
         out = run(dialogue.model, batch, tuple({*settings.layers, e.look_layer, e.point_layer}))
         terms, right = _detector_terms(dialogue.detector, batch_maps(out, batch, settings.layers), batch, weights)
         terms["dialog"] = weights.dialog * sum(_dialog_terms(dialogue, out, batch, first_location).values())
-        return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}, "right": right}
+        return {"loss": sum(terms.values()), **terms, "right": right}
 
     return losses
 
@@ -129,12 +129,12 @@ def seen_otherwise(batch: dict[str, Tensor], generator: torch.Generator, *, head
     return batch | cells | {"maps": shaken(way.of(batch["maps"]), generator, heads=heads), "boxes": way.of_boxes(batch["boxes"])}
 
 
-def detector_losses(weights: DetectorEmphasis) -> Callable[[Detector, dict, int], Losses]:
+def detector_losses(weights: DetectorEmphasis) -> Callable[[Detector, dict], Losses]:
     """The loss of the detector alone, on batches with "maps"."""
 
-    def losses(detector: Detector, batch: dict[str, Tensor], step: int) -> Losses:
+    def losses(detector: Detector, batch: dict[str, Tensor]) -> Losses:
         terms, right = _detector_terms(detector, batch["maps"], batch, weights)
-        return {"loss": sum(terms.values()), **{k: v.detach() for k, v in terms.items()}, "right": right}
+        return {"loss": sum(terms.values()), **terms, "right": right}
 
     return losses
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clue_ros.vlm.attention import Probe, prefix_mask
+from clue_ros.vlm.attention import Probe, prefix_mask, soft_capped
 from clue_ros.vlm.tokens import LOCATIONS
 
 
@@ -58,10 +58,8 @@ def suffix_losses(model: nn.Module, hidden: Tensor, labels: Tensor, first_locati
                   ) -> tuple[Tensor, Tensor]:
     """(location loss, text loss) of the suffix: mean cross-entropy a token; location targets are Gaussians."""
     here = labels >= 0
-    logits = model.lm_head(hidden[here])  # (n, vocabulary)
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    if cap is not None:
-        logits = torch.tanh(logits / cap) * cap
+    logits = soft_capped(model.lm_head(hidden[here]), cap)  # (n, vocabulary)
     logp, target = F.log_softmax(logits.float(), -1), labels[here]
     number = target - first_location
     is_location = (number >= 0) & (number < LOCATIONS)

@@ -65,12 +65,12 @@ class _Steps(Dataset):
         return self.make_batch(self.start + index)
 
 
-def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callable[[nn.Module, object, int], Losses],
+def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callable[[nn.Module, object], Losses],
         config: LoopConfig, folder: str | Path, *, groups: Iterable[dict] | None = None, name: str = "training",
         stop_after: int | None = None) -> dict[str, float]:
     """Train `model` in place; returns the last logged means.
 
-    make_batch(step) gives a batch (any tree of tensors); losses_of(model, batch, step) gives its losses.
+    make_batch(step) gives a batch (any tree of tensors); losses_of(model, batch) gives its losses.
     groups: AdamW parameter groups (default: every trainable parameter), not with Muon. A checkpoint in `folder` is resumed.
     stop_after: leave after that step as if interrupted. FloatingPointError names the loss and step that became NaN.
     """
@@ -96,7 +96,7 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
             tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=2) as bar:
         for step, batch in enumerate(loader, start):
             with accelerator.autocast():
-                losses = losses_of(model, to_device(batch, accelerator.device), step)
+                losses = losses_of(model, to_device(batch, accelerator.device))
             accelerator.backward(losses["loss"])
             accelerator.clip_grad_norm_(trainable, config.clip)
             for each in stepped:

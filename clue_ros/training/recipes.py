@@ -21,6 +21,7 @@ import copy
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, claim, fit
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
 from clue_ros.types import InputError
-from clue_ros.vlm.build import Size, new_model, sincos_positions_, vision_config, whiten_patches_, with_grown_tower
+from clue_ros.vlm.build import Size, grid_of, new_model, sincos_positions_, vision_config, whiten_patches_, with_grown_tower
 from clue_ros.vlm.paligemma import use_probed_attention
 from clue_ros.vlm.tokens import Grammar
 from clue_ros.vlm.vocabulary import train_tokenizer
@@ -57,11 +58,11 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
     source = read_training(data)
     claim(out, recipe="base", data=data, seed=seed, size=config.size)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: _new_tower(config, source, seed))
-    tokenizer = _tokenizer(source, out, config.size)
+    tokenizer = _tokenizer(source, out)
     torch.manual_seed(seed)
     model = new_model(config.size, tokenizer)
     use_probed_attention(model)
-    grammar = Grammar(tokenizer, (config.size.side // config.size.patch) ** 2)
+    grammar = Grammar(tokenizer, config.size.grid ** 2)
     fourier_locations_(model.get_input_embeddings(), grammar.first_location, seed)
     load_tower(model.model.vision_tower, tower)
     taught = Taught(model, config.emphasis)
@@ -77,29 +78,27 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
         raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end: {HEADS} is missing there")
     source = read_training(data)
     claim(out, recipe="further", data=data, seed=seed, run=run, layers=config.layers, side=config.side)
-    old, _ = read_base(run / "model")
-    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    old, grammar = read_base(run / "model")
     model = with_grown_tower(old.float(), config.layers, config.side)
     use_probed_attention(model)
     model.model.vision_tower.set_attn_implementation("eager")  # as in `_new_tower`
     taught = Taught(model, config.emphasis)
     taught.load_state_dict(load_file(run / HEADS), strict=False)
     vision = model.config.vision_config
-    side, grid = vision.image_size, vision.image_size // vision.patch_size
+    side, grid = vision.image_size, grid_of(vision)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: (
         DenseTower(model.model.vision_tower, vision.hidden_size, taught.dense),
         DenseBatches(source, side, grid, config.vision_batch, seed + 5, config.zoom)))
     load_tower(model.model.vision_tower, tower)
     taught.dense.load_state_dict(head)
-    return _refined(taught, config, tokenizer, source, out, seed, seed + 6)
+    return _refined(taught, config, grammar.tokenizer, source, out, seed, seed + 6)
 
 
 def _refined(taught: Taught, config: BaseConfig | FurtherConfig, tokenizer, source: SceneImages, out: Path, seed: int,
              words: int) -> Path:
     """The last stage, its words drawn with the seed `words`: `out/model`, and the heads of the auxiliary losses for those
     who go on with it."""
-    vision = taught.model.config.vision_config
-    grammar = Grammar(tokenizer, (vision.image_size // vision.patch_size) ** 2)
+    grammar = Grammar(tokenizer, grid_of(taught.model.config.vision_config) ** 2)
     fit(taught, _batches(config, taught.model, grammar, source, words), grounded_losses(grammar.first_location),
         replace(config.refine, seed=seed), out / "refine", name="refine")
     save_base(taught.model, tokenizer, out / "model")
@@ -123,7 +122,7 @@ def _new_tower(config: BaseConfig, source: SceneImages, seed: int) -> tuple[Dens
     dense = DenseTower(SiglipVisionModel(vision_config(size)), size.vision_width)
     dense.tower.set_attn_implementation("eager")  # on a CPU in bfloat16 its backward pass is the fastest
     sincos_positions_(dense.tower, size)
-    batches = DenseBatches(source, size.side, size.side // size.patch, config.vision_batch, seed)
+    batches = DenseBatches(source, size.side, size.grid, config.vision_batch, seed)
     whiten_patches_(dense.tower, torch.cat([batches(10 ** 6 + i)["pixel_values"] for i in range(80)]))
     return dense, batches
 
@@ -160,7 +159,7 @@ def corpus(scenes: list[Scene], seed: int = 0):
     yield from [" ; \n"] * 50
 
 
-def _tokenizer(source: SceneImages, out: Path, size: Size) -> PreTrainedTokenizerFast:
+def _tokenizer(source: SceneImages, out: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of this run; trained once, then read."""
     folder = out / "tokenizer"
     if not folder.is_dir():
@@ -173,9 +172,9 @@ def _tokenizer(source: SceneImages, out: Path, size: Size) -> PreTrainedTokenize
 def save_base(model: PaliGemmaForConditionalGeneration, tokenizer, folder: Path) -> None:
     """base/: weights, configuration, tokenizer and processor, as `from_pretrained` expects them."""
     vision = model.config.vision_config
-    side, tokens = vision.image_size, (vision.image_size // vision.patch_size) ** 2
+    side = vision.image_size
     images = SiglipImageProcessorPil(size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-    images.image_seq_length = tokens
+    images.image_seq_length = grid_of(vision) ** 2
     PaliGemmaProcessor(images, tokenizer).save_pretrained(folder)
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)  # half the size; the adapters are trained on this
 
@@ -191,15 +190,14 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
                          f"on the Hugging Face hub, with --allow-download unless it was fetched before ({type(error).__name__})"
                          ) from error
     use_probed_attention(model)
-    vision = model.config.vision_config
-    return model, Grammar(tokenizer, (vision.image_size // vision.patch_size) ** 2)
+    return model, Grammar(tokenizer, grid_of(model.config.vision_config) ** 2)
 
 
 def _batches(config: BaseConfig | FurtherConfig | AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages,
              seed: int, mixture: Mixture = BASE_MIXTURE) -> GroundedBatches:
     """What to train this model on, as large as its pictures are."""
     vision = model.config.vision_config
-    return GroundedBatches(source, grammar, vision.image_size, vision.image_size // vision.patch_size, config.images,
+    return GroundedBatches(source, grammar, vision.image_size, grid_of(vision), config.images,
                            config.prompts, seed, mixture, config.twins)
 
 
@@ -241,12 +239,14 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
 
 def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig, out: Path, seed: int) -> None:
     """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
-    seen = look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
+    @cache  # not before it is needed: a run that came to its end needs none
+    def seen() -> dict[str, torch.Tensor]:
+        return look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
 
     def some(step: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.randint(0, len(seen["maps"]), (config.settle_batch,), generator=generator)
-        return seen_otherwise({key: value[rows] for key, value in seen.items()}, generator, heads=not config.head_mean)
+        rows = torch.randint(0, len(seen()["maps"]), (config.settle_batch,), generator=generator)
+        return seen_otherwise({key: value[rows] for key, value in seen().items()}, generator, heads=not config.head_mean)
     fit(dialogue.detector, some, detector_losses(config.detector), replace(config.settle, seed=seed), out, name="settle")
 
 

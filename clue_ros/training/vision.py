@@ -2,7 +2,7 @@
 
 From scratch, location tokens alone teach the tower very slowly. Every patch inside an object's box is asked for the
 object's colour, shape and size, and for the distances to the four sides of its box, as in FCOS (Tian et al. 2019).
-The heads are thrown away afterwards.
+The head goes on as an auxiliary loss of the later stages; it is no part of the model.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from clue_ros.data.scenes import SceneImages
 from clue_ros.tabletop.scene import COLOURS, SHAPES, SIZES, Scene
 from clue_ros.training.loop import Losses
+from clue_ros.types import Box
 from clue_ros.vlm.preprocess import to_pixel_values
 
 
@@ -27,8 +28,7 @@ def patch_owner(scene: Scene, grid: int) -> np.ndarray:
     """
     owner = np.full((grid, grid), -1)
     centres = (np.arange(grid) + 0.5) / grid
-    area = lambda b: (b[2] - b[0]) * (b[3] - b[1])  # noqa: E731
-    for i in sorted(range(len(scene.objects)), key=lambda i: -area(scene.objects[i].box)):
+    for i in sorted(range(len(scene.objects)), key=lambda i: -Box(*scene.objects[i].box).area):
         x1, y1, x2, y2 = scene.objects[i].box
         inside = ((centres >= y1) & (centres <= y2))[:, None] & ((centres >= x1) & (centres <= x2))[None]
         owner[inside] = i
@@ -103,11 +103,11 @@ class DenseTower(nn.Module):
         self.tower, self.head = tower, head or DenseHead(width)
 
 
-def dense_losses(model: DenseTower, batch: dict[str, Tensor], step: int) -> Losses:
+def dense_losses(model: DenseTower, batch: dict[str, Tensor]) -> Losses:
     """Losses of one batch, and the share of patches whose colour, shape and size are right."""
     said = model.head(model.tower(pixel_values=batch["pixel_values"]).last_hidden_state)
     losses = dense_terms(said, batch)
-    return {"loss": sum(losses.values()), **{k: v.detach() for k, v in losses.items()}, **dense_accuracy(said, batch)}
+    return {"loss": sum(losses.values()), **losses, **dense_accuracy(said, batch)}
 
 
 def dense_terms(said: tuple[Tensor, ...], batch: dict[str, Tensor]) -> Losses:

@@ -30,6 +30,11 @@ class Probe:
     weights: dict[int, Tensor] = field(default_factory=dict)
 
 
+def soft_capped(scores: Tensor, cap: float | None) -> Tensor:
+    """tanh(scores / cap) x cap, as Gemma 2 caps attention scores and logits; the scores themselves without a cap."""
+    return scores if cap is None else torch.tanh(scores / cap) * cap
+
+
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, softcap: float | None) -> Tensor:
     """softmax(softcap(query key^T scale) + mask), as Gemma 2 defines it (arXiv 2408.00118).
 
@@ -37,9 +42,7 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: fl
     query may look and -inf (or the dtype's minimum) where not. Returns float[B, heads, Q, K] in query's dtype; the
     softmax itself is computed in float32.
     """
-    scores = query @ key.transpose(-1, -2) * scale
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
+    scores = soft_capped(query @ key.transpose(-1, -2) * scale, softcap)
     if mask is not None:
         scores = scores + mask
     return scores.softmax(-1, dtype=torch.float32).to(query.dtype)

@@ -34,6 +34,16 @@ class Size:
         if self.width % self.heads or self.heads % self.key_value_heads:
             raise ValueError("width must be a multiple of heads, heads of key_value_heads")
 
+    @property
+    def grid(self) -> int:
+        """Patches a side."""
+        return self.side // self.patch
+
+
+def grid_of(vision: SiglipVisionConfig) -> int:
+    """Patches a side of a tower's pictures; its square is the number of image tokens."""
+    return vision.image_size // vision.patch_size
+
 
 def vision_config(size: Size) -> SiglipVisionConfig:
     """The tower's configuration; dtype and initialisation are transformers' own."""
@@ -67,12 +77,12 @@ def with_grown_tower(model: PaliGemmaForConditionalGeneration, layers: int = 0, 
     pixels (default: as before): the position embedding is stretched over the finer grid, as from SigLIP 224 to 448."""
     config = copy.deepcopy(model.config)
     vision = config.vision_config
-    first, before = vision.num_hidden_layers, vision.image_size // vision.patch_size
+    first, before = vision.num_hidden_layers, grid_of(vision)
     vision.num_hidden_layers += layers
     vision.image_size = side or vision.image_size
     if vision.image_size % vision.patch_size:
         raise InputError(f"pictures of {side} pixels cannot be cut into patches of {vision.patch_size}")
-    grid = vision.image_size // vision.patch_size
+    grid = grid_of(vision)
     config.text_config.num_image_tokens = grid ** 2
     grown = PaliGemmaForConditionalGeneration(config)
     weights = model.state_dict()
@@ -93,7 +103,7 @@ def with_grown_tower(model: PaliGemmaForConditionalGeneration, layers: int = 0, 
 def sincos_positions_(tower: torch.nn.Module, size: Size) -> None:
     """Start the tower's learned position embedding from 2-D sine and cosine (Vaswani et al. 2017, one half an axis)."""
     table = next(p for n, p in tower.named_parameters() if n.endswith("position_embedding.weight"))
-    grid, quarter = size.side // size.patch, size.vision_width // 4
+    grid, quarter = size.grid, size.vision_width // 4
     rate = torch.exp(-math.log(100.0) * torch.arange(quarter) / quarter)
     angle = torch.arange(grid)[:, None] * rate
     axis = torch.cat([angle.sin(), angle.cos()], 1)  # (grid, width / 2)

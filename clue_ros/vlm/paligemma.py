@@ -13,6 +13,7 @@ from transformers import DynamicCache, PaliGemmaForConditionalGeneration, PreTra
 from clue_ros.types import Box, Frame, Grounding, InputError, Prompt, Question
 from clue_ros.vlm import attention
 from clue_ros.vlm.attention import Probe
+from clue_ros.vlm.build import grid_of
 from clue_ros.vlm.draft import Drafts
 from clue_ros.vlm.preprocess import to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar, locations_to_box
@@ -65,7 +66,7 @@ class Vlm:
         use_probed_attention(model)
         self.model = model.eval()
         vision = model.config.vision_config
-        self.side, self.grid = vision.image_size, vision.image_size // vision.patch_size
+        self.side, self.grid = vision.image_size, grid_of(vision)
         self.grammar = Grammar(tokenizer, self.grid ** 2)
         self._features: tuple[object, Tensor] | None = None
         self._drafts, self._labels = Drafts(), Drafts()
@@ -206,9 +207,8 @@ class Vlm:
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """float32[..., vocabulary], soft-capped where the model says so."""
-        logits = self.model.lm_head(hidden).float()
-        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
-        return logits if cap is None else torch.tanh(logits / cap) * cap
+        return attention.soft_capped(self.model.lm_head(hidden).float(),
+                                     getattr(self.model.config.get_text_config(), "final_logit_softcapping", None))
 
 
 def interval_probability(logp: Tensor, number: int, half: int = 20) -> float:

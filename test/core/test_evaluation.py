@@ -78,7 +78,7 @@ def test_peaks_of_the_mean_map_are_counted():
 
 
 def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_path, monkeypatch):
-    data = table.Data(pairs, pairs, pairs, pairs)
+    data = table.Data(pairs, pairs, pairs, pairs, None, 2500, None, 3)
     text = table.run(trained, data, tmp_path, also=[trained], rounds=20)
     assert text.count("\n| ") + text.startswith("| ") == len(variants.rows(1, 3)) + 2 + len(variants.contrasts(1)) + 1 and "model (AR): first token" in text
     assert {f.name for f in tmp_path.iterdir()} == {"features", "table.json", "table.md", "error-coverage.png",
@@ -99,7 +99,7 @@ def test_pairs_are_looked_at_in_both_scenes(pairs, trained):
 
 def test_a_guess_is_wrong_even_where_it_hits_and_so_is_the_box_of_another_object():
     verdict = Ambiguity(0.5, 0.5, np.zeros((2, 2), np.float32))
-    looks = [Look(ambiguous, None, verdict, 0.0, right, "one")
+    looks = [Look(ambiguous, verdict, 0.0, right, "one")
              for ambiguous, right in ((True, None), (False, None), (True, True), (False, False))]
     assert Seen.of(looks).wrong.tolist() == [True, False, True, True]
 

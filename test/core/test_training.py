@@ -52,7 +52,7 @@ def test_a_stopped_run_resumes_to_the_same_loss(data, trained, tmp_path):
 def test_a_loss_that_becomes_nan_stops_and_is_named(tmp_path):
     model = torch.nn.Linear(1, 1)
     with pytest.raises(FloatingPointError, match="loss became nan at step 0"):
-        fit(model, lambda step: {"x": torch.ones(1)}, lambda m, b, s: {"loss": m(b["x"]).sum() * float("nan")},
+        fit(model, lambda step: {"x": torch.ones(1)}, lambda m, b: {"loss": m(b["x"]).sum() * float("nan")},
             LoopConfig(2, 1e-3, workers=0), tmp_path)
 
 

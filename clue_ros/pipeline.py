@@ -53,9 +53,11 @@ class Clue:
         return Decision(ambiguity, outcome, times)
 
     def _new_question(self, prefill: Prefill, dialog: Dialog) -> Question | None:
-        """A question, unless it was answered before: nobody wants to be asked twice, and it would settle nothing."""
+        """A question, unless it was answered before, be it with its options in another order: nobody wants to be asked twice,
+        and it would settle nothing."""
         question = self.vlm.question(prefill)
-        return None if question.text in (turn.question for turn in dialog.prompt.turns) else question
+        asked = [sorted(turn.question.split()) for turn in dialog.prompt.turns]
+        return None if sorted(question.text.split()) in asked else question
 
     def warm_up(self) -> None:
         """Take every path once on an empty picture, so that the first look is as fast as the second."""

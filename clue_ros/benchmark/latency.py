@@ -76,7 +76,8 @@ def measure(model: str, data: Path, *, runs: int = 200, warmup: int = 20, seed: 
     with tqdm(total=runs + warmup, desc="decisions") as bar:
         while done < runs + warmup:
             if (drawn := drawn + 1) > 20 * (runs + warmup):
-                raise InputError(f"{data} holds too few scenes about which both a clear and an ambiguous instruction can be given")
+                raise InputError(f"{data} holds too few scenes about which both a clear and an ambiguous instruction can be "
+                                 "given")
             rgb, scene = source[int(rng.integers(len(source)))]
             example = (examples.ambiguous if done % 2 else examples.clear)(scene, rng)
             if example is None:

@@ -6,8 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from clue_ros.types import InputError, ModelError
+
+if TYPE_CHECKING:
+    from clue_ros.data.readers import Labelled
+    from clue_ros.data.records import Part
 
 
 def execute(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +35,32 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def add_labelled(parser: argparse.ArgumentParser, reader: str | None = None) -> None:
+    """The options of a command that reads any labelled data set; without a usual reader it must be named."""
+    from clue_ros.data.readers import EXPECTED, READERS
+    parser.add_argument("--data", required=True, help=EXPECTED)
+    parser.add_argument("--reader", choices=READERS, default=reader, required=reader is None, help="what kind of data that is")
+    parser.add_argument("--part", type=_part, help="only a part of its pictures, such as 1/2, to calibrate on one and to "
+                        "score on the other; what a picture is called decides")
+    parser.add_argument("--split", choices=("train", "validation", "test"), help="of InViG")
+    parser.add_argument("--allow-download", action="store_true", help="let InViG come from the Hugging Face hub")
+
+
+def labelled_of(a: argparse.Namespace) -> Labelled:
+    """What those options name."""
+    from clue_ros.data.readers import Labelled
+    from clue_ros.data.records import Part
+    return Labelled(a.data, a.reader, a.part or Part(), a.split, a.allow_download)
+
+
+def _part(text: str) -> Part:
+    from clue_ros.data.records import Part
+    try:
+        return Part.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def run(command: Callable[[], None]) -> None:
     """Call the command; expected errors end in one sentence on stderr and exit status 1, Ctrl-C in 130."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -39,6 +70,10 @@ def run(command: Callable[[], None]) -> None:
         sys.exit("error: the input ended before the answer")
     except (InputError, ModelError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        if (error.name or "clue_ros").startswith("clue_ros"):
+            raise
+        sys.exit(f"error: {error.name} is not installed: pip install 'clue_ros[train]' (or '.[train]' in its sources)")
     except KeyboardInterrupt:
         sys.exit(130)
     except RuntimeError as error:

@@ -13,8 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from clue_ros.cli.common import execute, natural, positive
-from clue_ros.data.readers import EXPECTED, READERS
+from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive
 from clue_ros.types import InputError
 
 
@@ -30,8 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _suite(commands, "grounding", "clear instructions")
     _suite(commands, "ambiguity", "counterfactual pairs and questions")
     _suite(commands, "it2p", "IT2P photographs")
-    records = _suite(commands, "records", "any labelled data set, through its reader")
-    records.add_argument("--reader", choices=READERS, required=True, help=EXPECTED)
+    add_labelled(_suite(commands, "records", "any labelled data set, through its reader"))
     episodes = _suite(commands, "episodes", "whole dialogs with the rule-based oracle")
     episodes.add_argument("--noise", type=float, default=0.0, help="share of answers that name another option")
     table = commands.add_parser("table", help="every variant and baseline, on every data set; a stopped run goes on")
@@ -47,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--device", default="auto")
     table.add_argument("--limit", type=positive, default=2500, help="at most so many pairs to fit on")
     table.add_argument("--photograph-limit", type=positive, help="at most so many photographs' commands")
+    table.add_argument("--episodes", type=positive, default=200, help="at most so many pairs for whole systems")
     table.add_argument("--seed", type=natural, default=3, help="draws the expressions")
     table.set_defaults(call=_table)
     predictions = commands.add_parser("predictions", help="the log of any system, no model needed",
@@ -61,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite = commands.add_parser(name, help=help_text)
-    suite.add_argument("--data", type=Path, required=True)
+    if name != "records":
+        suite.add_argument("--data", type=Path, required=True)
     suite.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
     suite.add_argument("--device", default="auto")
     suite.add_argument("--seed", type=natural, default=0, help="draws the expressions")
@@ -78,22 +78,26 @@ def _evaluate(a: argparse.Namespace) -> None:
     from clue_ros.model_folder import load
     suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs,
              "episodes": episodes.episodes, "records": records.records}[a.suite]
-    more = {key: getattr(a, key) for key in ("noise", "reader") if hasattr(a, key)}
+    data = labelled_of(a) if a.suite == "records" else a.data
+    more = {"noise": a.noise} if a.suite == "episodes" else {}
     clue = load(a.model, a.device)
     if a.risk is not None and clue.calibration is None:
         raise InputError(f"{a.model} was never calibrated, so that no risk can be kept: `clue-train calibrate`")
     if a.risk is not None:
         clue.threshold = clue.calibration.threshold(a.risk)
-    table = suite(clue, a.data, a.seed, a.limit, **more)
+    risk = clue.calibration.risk if a.risk is None and clue.calibration else a.risk
+    table = suite(clue, data, a.seed, a.limit, **more)
     print(report.markdown(table))
+    print(f"\nIt asks from P = {clue.threshold:.3f}"
+          + ("." if risk is None else f", to act wrongly in at most {risk:g} of prompts like those it was calibrated on."))
     if a.json:
-        report.write(table, {"suite": a.suite, "data": str(a.data), "model": str(a.model), "seed": a.seed,
-                             "threshold": clue.threshold}, a.json)
+        report.write(table, {"suite": a.suite, "data": str(data), "model": str(a.model), "seed": a.seed, "limit": a.limit,
+                             "risk": risk, "threshold": clue.threshold, **more}, a.json)
 
 
 def _table(a: argparse.Namespace) -> None:
     from clue_ros.evaluation import table
-    data = table.Data(a.train, a.held_out, a.test, a.unseen, a.photographs, a.limit, a.photograph_limit, a.seed)
+    data = table.Data(a.train, a.held_out, a.test, a.unseen, a.photographs, a.limit, a.photograph_limit, a.episodes, a.seed)
     print(table.run(a.model, data, a.out, a.device, a.also))
 
 

@@ -1,12 +1,11 @@
-"""clue-train base|further|ivg|ambiguity|calibrate|assemble ...: the recipes of `clue_ros.training.recipes`, one command each."""
+"""clue-train base|further|ivg|ambiguity|calibrate|assemble ...: a command for each recipe of `clue_ros.training.recipes`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from clue_ros.cli.common import execute, natural, positive
-from clue_ros.data.readers import EXPECTED, READERS
+from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive
 from clue_ros.types import RISK
 
 
@@ -35,9 +34,7 @@ def parser() -> argparse.ArgumentParser:
     calibrate = commands.add_parser("calibrate", help="fit P(ambiguous) and the threshold of a model on prompts it was not "
                                                       "trained on")
     calibrate.add_argument("--model", required=True, help="model folder; its detector/ is changed")
-    calibrate.add_argument("--data", type=Path, required=True, help=EXPECTED)
-    calibrate.add_argument("--reader", choices=READERS, default="tabletop", help="what kind of data that is (default: "
-                           "%(default)s, written with --pairs)")
+    add_labelled(calibrate, "tabletop")
     calibrate.add_argument("--limit", type=positive, help="at most so many prompts")
     calibrate.add_argument("--seed", type=natural, default=0)
     calibrate.add_argument("--risk", type=float, default=RISK, help="share of prompts in which it may act wrongly")
@@ -98,7 +95,8 @@ def _ambiguity(a: argparse.Namespace) -> None:
     print(f"model: {assemble(Path(a.base), out / 'adapter', out / 'detector', out / 'model')}")
     if a.validation:
         from clue_ros.evaluation.calibrate import calibrate
-        print(calibrate(out / "model", a.validation, a.seed))
+        from clue_ros.data.readers import Labelled
+        print(calibrate(out / "model", Labelled(a.validation), a.seed))
 
 
 def _assemble(a: argparse.Namespace) -> None:
@@ -108,4 +106,4 @@ def _assemble(a: argparse.Namespace) -> None:
 
 def _calibrate(a: argparse.Namespace) -> None:
     from clue_ros.evaluation.calibrate import calibrate
-    print(calibrate(a.model, a.data, a.seed, a.risk, reader=a.reader, limit=a.limit))
+    print(calibrate(a.model, labelled_of(a), a.seed, a.risk, a.limit))

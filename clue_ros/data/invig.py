@@ -144,7 +144,7 @@ def _hub_rows(name: str, split: str | None, allow_download: bool) -> Iterator[tu
     """Rows of a data set on the Hugging Face hub, one at a time, their images still encoded."""
     if not allow_download:
         raise InputError(f"{name} is no file or folder here, and downloads are not allowed: give the folder of its files, "
-                         "or allow_download=True to read it from the Hugging Face hub")
+                         "or allow the download from the Hugging Face hub (--allow-download)")
     if split is None:
         raise InputError(f"say which split of {name} to read: train, validation or test")
     try:

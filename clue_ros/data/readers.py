@@ -1,16 +1,37 @@
-"""The readers of labelled data sets, by the name that a command gives them."""
+"""Labelled data sets as a command names them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from clue_ros.data.coco import read_coco
 from clue_ros.data.invig import read_invig
 from clue_ros.data.it2p import read_it2p
-from clue_ros.data.records import Reading
+from clue_ros.data.records import Part, Reading
 from clue_ros.data.tabletop import read_tabletop
+from clue_ros.types import InputError
 
 READERS: dict[str, Callable[[Path], Reading]] = {
     "tabletop": read_tabletop, "invig": read_invig, "it2p": read_it2p, "coco": read_coco}
-EXPECTED = "tabletop: folder of clue-tabletop write; coco: instances file; invig: file or folder; it2p: folder"
+EXPECTED = "tabletop: folder of clue-tabletop write; coco: instances file; invig: file, folder or hub id; it2p: folder"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG."""
+
+    data: str | Path
+    reader: str = "tabletop"
+    part: Part = Part()
+    split: str | None = None
+    allow_download: bool = False
+
+    def read(self) -> Reading:
+        """Its records, of all parts. InputError for an option that is not this reader's."""
+        if self.reader == "invig":
+            return read_invig(self.data, self.split, allow_download=self.allow_download)
+        if self.split or self.allow_download:
+            raise InputError(f"a split and downloads are InViG's; the reader is {self.reader}")
+        return READERS[self.reader](Path(self.data))

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -117,10 +118,42 @@ class Reading:
         if self.skipped.total():
             log.warning("%s", self.summary())
 
+    def count(self, keep: Callable[[Record], bool]) -> int:
+        """How many records there are that `keep` takes. Nothing is logged."""
+        return sum(map(keep, self._read(Counter())))
+
     def summary(self) -> str:
         """One sentence about what the last pass left out."""
         reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted((+self.skipped).items()))
         return f"{self.source}: left out {reasons or 'nothing'}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of `count` parts of a data set, number 1 the first. What a picture is called decides: two parts share none."""
+
+    number: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise InputError(f"part {self.number}/{self.count}: give one such as 1/2 or 2/2")
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Of "1/2"."""
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal()):
+            raise InputError(f"part {text[:40]}: give one such as 1/2 or 2/2")
+        return cls(int(number), int(count))
+
+    def holds(self, name: str) -> bool:
+        """Whether the picture of that name belongs to it; where it lies does not matter."""
+        return zlib.crc32(Path(name).name.encode()) % self.count == self.number - 1
+
+    def words(self) -> str:
+        """", part 1/2"; "" for the whole."""
+        return f", part {self.number}/{self.count}" if self.count > 1 else ""
 
 
 def draw(items: Sequence[T], rng: np.random.Generator, limit: int | None) -> list[T]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from clue_ros.data.augment import View, camera_noise, random_zoom
+from clue_ros.data.fields import expect, field, parse_json, read_bytes
 from clue_ros.data.records import Picture
 from clue_ros.tabletop.language import SEEN, UNSEEN, Phrasing
 from clue_ros.tabletop.scene import Scene, read_scenes
@@ -47,8 +47,7 @@ class SceneImages:
     @cached_property
     def unseen(self) -> bool:
         """Whether a folder holds scenes of the kind that is kept from training (`World.unseen`)."""
-        files = [f / "world.json" for f in self.folders if (f / "world.json").is_file()]
-        return any(json.loads(f.read_text(encoding="utf-8"))["world"].get("unseen", False) for f in files)
+        return any(_world(f / "world.json").get("unseen", False) for f in self.folders if (f / "world.json").is_file())
 
     @property
     def phrasing(self) -> Phrasing:
@@ -74,3 +73,8 @@ class SceneImages:
         view = View.random(pair[0][1], rng)
         full, fewer = (view.of(*one) for one in pair)
         return (camera_noise(full[0], rng), full[1]), (camera_noise(fewer[0], rng), fewer[1])
+
+
+def _world(file: Path) -> dict:
+    """The settings of the world that the scenes were drawn from. InputError when the file is damaged."""
+    return field(expect(parse_json(read_bytes(file), str(file)), dict, str(file)), "world", dict, str(file))

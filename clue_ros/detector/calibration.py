@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,35 +44,45 @@ def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float
 
 @dataclass(frozen=True)
 class Calibration:
-    """Prompts that were not trained on, each looked at once.
+    """Prompts that neither training nor Platt's scaling saw, each looked at once.
 
     data: what they were. probability: calibrated P(ambiguous) of each. wrong: whether the robot, had it acted at once, would
-    have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5).
+    have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5). group: a number that
+    prompts share which are not independent, such as those about one picture. risk: that which the detector's own threshold
+    keeps.
     """
 
     data: str
     probability: tuple[float, ...]
     wrong: tuple[bool, ...]
+    group: tuple[int, ...]
+    risk: float = RISK
 
-    def threshold(self, risk: float = RISK) -> float:
-        """The greatest threshold at which the robot acts wrongly in at most `risk` of such prompts.
+    def threshold(self, risk: float | None = None) -> float:
+        """The greatest threshold at which the robot acts wrongly in at most `risk` (default: its own) of such prompts.
 
-        Conformal risk control (Angelopoulos et al., arXiv 2208.02814) for the loss "acts, and that is wrong", which can
-        only grow with the threshold: the expected loss on a new prompt, exchangeable with these n, is at most
-        `risk` when (losses + 1) / (n + 1) <= risk. A risk too small for n prompts to show gives 0: ask always.
+        Conformal risk control (Angelopoulos et al., arXiv 2208.02814) for the loss "acts, and that is wrong", averaged over
+        a group. It can only grow with the threshold, and the expected loss on a new group, exchangeable with these n, is at
+        most `risk` when (sum of losses + 1) / (n + 1) <= risk. A risk too small for n groups to show gives 0: ask always.
         """
+        risk = self.risk if risk is None else risk
         if not 0.0 <= risk <= 1.0:
             raise InputError(f"a risk lies between 0 and 1, got {risk}")
-        count = len(self.probability)
-        allowed = math.floor(risk * (count + 1) - 1 + 1e-9)
+        count, probability, losses = self._wrongs
+        allowed = risk * (count + 1) - 1 + 1e-9
         if allowed < 0:
             return 0.0
-        return self._wrongs[allowed] if allowed < len(self._wrongs) else 1.0
+        first = int(np.searchsorted(losses, allowed, side="right"))
+        return float(probability[first]) if first < len(probability) else 1.0
 
     @cached_property
-    def _wrongs(self) -> list[float]:
-        """P of the prompts where acting would be wrong, least first; the node asks for a threshold at every look."""
-        return sorted(p for p, wrong in zip(self.probability, self.wrong) if wrong)
+    def _wrongs(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of groups; P of the prompts where acting would be wrong, least first; what a threshold just above each would
+        cost in all. Kept, since the node asks for a threshold at every look."""
+        _, which, sizes = np.unique(self.group, return_inverse=True, return_counts=True)
+        wrong = np.flatnonzero(self.wrong)
+        wrong = wrong[np.argsort(np.array(self.probability)[wrong], kind="stable")]
+        return len(sizes), np.array(self.probability)[wrong], np.cumsum(1 / sizes[which[wrong]])
 
     def save(self, folder: Path) -> None:
         """Write it beside the detector."""
@@ -86,9 +95,11 @@ class Calibration:
         path = folder / FILE
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            made = cls(str(record["data"]), tuple(map(float, record["probability"])), tuple(map(bool, record["wrong"])))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            made = cls(str(record["data"]), tuple(map(float, record["probability"])), tuple(map(bool, record["wrong"])),
+                       tuple(map(int, record["group"])), float(record["risk"]))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"{path} cannot be read: `clue-train calibrate` makes it ({type(error).__name__})") from error
-        if len(made.probability) != len(made.wrong) or not all(0 <= p <= 1 for p in made.probability):
-            raise ModelError(f"{path} is no calibration: it needs as many P, 0 to 1, as verdicts")
+        lengths = {len(made.probability), len(made.wrong), len(made.group)}
+        if len(lengths) > 1 or not all(0 <= p <= 1 for p in (*made.probability, made.risk)):
+            raise ModelError(f"{path} is no calibration: it needs as many P, 0 to 1, as verdicts and groups, and a risk")
         return made

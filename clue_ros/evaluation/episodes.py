@@ -24,12 +24,14 @@ from clue_ros.types import Box, Frame, Question
 @dataclass(frozen=True)
 class Episode:
     """ambiguous: the instruction was. asked: questions. true_questions: those that named a true difference between the
-    objects still possible. iou: of the final box with the object in mind. repeated: a question came twice."""
+    objects still possible. iou: of the final box with the object in mind. guessed: it pointed while several were possible by
+    what had been said. repeated: a question came twice, be it with its options in another order."""
 
     ambiguous: bool
     asked: int
     true_questions: int
     iou: float
+    guessed: bool
     repeated: bool
 
 
@@ -46,7 +48,12 @@ def play(clue: Clue, frame: Frame, scene: Scene, example: Example, target: int, 
         dialog = dialog.ask(outcome.text).answer(oracle.answer(outcome.text, left))
         left = _still_possible(scene, left, outcome.text, target)
     iou = outcome.box.iou(in_pixels(Box(*scene.objects[target].box), frame.size))
-    return Episode(example.ambiguous, len(asked), true, iou, len(set(asked)) < len(asked))
+    return Episode(example.ambiguous, len(asked), true, iou, len(left) > 1, len(set(map(_meaning, asked))) < len(asked))
+
+
+def _meaning(question: str) -> tuple[str, ...]:
+    """What two questions share that ask the same."""
+    return tuple(sorted(question.lower().split()))
 
 
 def _still_possible(scene: Scene, left: tuple[int, ...], question: str, target: int) -> tuple[int, ...]:
@@ -76,6 +83,8 @@ def episodes(clue: Clue, folder: Path, seed: int, limit: int | None = None, nois
         "success": bootstrap(np.mean, column(lambda e: e.iou >= 0.5), groups=np.arange(len(played)) // 2),  # of a pair
         "success, ambiguous": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, doubtful)),
         "success, clear": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, clear)),
+        "acts wrongly: guesses, or points at another object": bootstrap(
+            np.mean, column(lambda e: e.guessed or e.iou < 0.5), groups=np.arange(len(played)) // 2),
         "questions per ambiguous episode": bootstrap(np.mean, column(lambda e: e.asked, doubtful)),
         "unneeded: clear episodes with a question": bootstrap(np.mean, column(lambda e: e.asked > 0, clear)),
         "missed: ambiguous episodes without one": bootstrap(np.mean, column(lambda e: e.asked == 0, doubtful)),

@@ -13,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from clue_ros.data import it2p
-from clue_ros.data.records import Picture, draw
+from clue_ros.data.records import Picture, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
+from clue_ros.evaluation.looks import Target, is_hit
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
 from clue_ros.types import Prompt
@@ -24,12 +25,14 @@ from clue_ros.vlm.tokens import LOCATIONS
 @dataclass(frozen=True)
 class Asked:
     """A prompt to judge: its picture, decoded when it is looked at, its words and the truth. group: what it shares with prompts
-    that are not independent of it. label: the noun phrase to detect, empty if unknown."""
+    that are not independent of it. target: what the person has in mind, in pixels, None if unknown. label: the noun phrase to
+    detect, empty if unknown."""
 
     picture: Picture
     instruction: str
     ambiguous: bool
     group: str
+    target: Target | None
     label: str = ""
 
 
@@ -41,7 +44,8 @@ class Features:
     hidden float32[n, d]: last hidden state of the newline. probability float32[n]: the model's own verdict; cnn float32[n]:
     its CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the
     first location token, nats and difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]:
-    boxes that `detect LABEL` gives, -1 where there is no label. groups str[n]: `Asked.group`.
+    boxes that `detect LABEL` gives, -1 where there is no label. right float64[n]: whether the model's box is
+    the object in mind, 0 or 1, NaN where nobody says. groups str[n]: `Asked.group`.
     """
 
     ambiguous: np.ndarray
@@ -54,25 +58,35 @@ class Features:
     entropy: np.ndarray
     margin: np.ndarray
     instances: np.ndarray
+    right: np.ndarray
     groups: np.ndarray
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """bool[n], as `looks.Seen.wrong`."""
+        return self.ambiguous | (self.right == 0)
 
     def __len__(self) -> int:
         return len(self.ambiguous)
 
 
 def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
-    """Both prompts of every counterfactual pair. InputError when the data has none."""
-    source = SceneImages(folder)
-    for full, fewer, examples in pairs_of(source, seed, limit):
+    """Both prompts of every counterfactual pair, or of `limit` of them; one of the objects meant is in mind. Drawn with the
+    seed. InputError when the data has no pairs."""
+    source, rng = SceneImages(folder), np.random.default_rng(seed)
+    for full, fewer, examples in draw(pairs_of(source, seed), rng, limit):
         for index, example in zip((full, fewer), examples):
-            yield Asked(source.picture(index), example.prompt.instruction, example.ambiguous, str(full), example.label)
+            picture = source.picture(index)
+            box = example.boxes[int(rng.integers(len(example.boxes)))]
+            yield Asked(picture, example.prompt.instruction, example.ambiguous, str(full), in_pixels(box, picture.frame().size),
+                        example.label)
 
 
 def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
     """IT2P's language-controlled commands, `limit` of them drawn with the seed."""
     commands = it2p.language_controlled(it2p.read_commands(folder))
     for c in draw(commands, np.random.default_rng(seed), limit):
-        yield Asked(it2p.photo(folder, c.image), c.text, c.ambiguous, c.image)
+        yield Asked(it2p.photo(folder, c.image), c.text, c.ambiguous, c.image, c.target)
 
 
 def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Features:
@@ -101,12 +115,13 @@ def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
     verdict = clue.detector.judge(own, frame.size, first_token)
     likely = prefill.logits.softmax(-1).cpu()
     first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
+    right = np.nan if asked.target is None else float(is_hit(vlm.locate(prefill, frame.size).box, asked.target))
     count = -1
     if instances and asked.label:
         count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), frame.size))
     return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), verdict.probability,
-            verdict.cnn, float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first), count,
-            asked.group)
+            verdict.cnn, float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()),
+            _margin(first), count, right, asked.group)
 
 
 def _margin(first: np.ndarray, apart: int = 51) -> float:

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from clue_ros.evaluation.metrics import Score, bootstrap, detection_scores, f1
 from clue_ros.pipeline import Clue
-from clue_ros.types import Ambiguity, Box, Frame, Prompt
+from clue_ros.types import Ambiguity, Box, Frame, InputError, Prompt
 from clue_ros.vlm.paligemma import Prefill
 
 Table = dict[str, Score]
@@ -65,9 +65,11 @@ class Seen:
 
     @classmethod
     def of(cls, looks: Iterable[Look]) -> Seen:
-        """At least one look."""
+        """InputError when there is no look."""
         rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, np.nan if k.right is None else float(k.right),
                  k.group) for k in looks]
+        if not rows:
+            raise InputError("there is nothing to score: no prompts were found")
         return cls(*(np.array(column) for column in zip(*rows)))
 
     @property
@@ -82,7 +84,7 @@ class Seen:
         return expit(self.asks)
 
 
-def verdict_scores(clue: Clue, truth: np.ndarray, probability: np.ndarray, groups: np.ndarray) -> Table:
-    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it. bool[n], float[n], labels[n]."""
-    scores = detection_scores(truth, probability, clue.threshold, groups=groups)
-    return scores | {"F1 at P 0.5": bootstrap(f1, truth, probability >= 0.5, groups=groups)}
+def verdict_scores(clue: Clue, seen: Seen) -> Table:
+    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it."""
+    scores = detection_scores(seen.ambiguous, seen.probability, clue.threshold, groups=seen.groups)
+    return scores | {"F1 at P 0.5": bootstrap(f1, seen.ambiguous, seen.probability >= 0.5, groups=seen.groups)}

@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from clue_ros.types import InputError
 
+AURC = "area under risk-coverage"
 
 @dataclass(frozen=True)
 class Score:
@@ -127,9 +128,14 @@ def expected_calibration_error(truth: np.ndarray, probability: np.ndarray, bins:
 
 
 def area_under_risk_coverage(wrong: np.ndarray, probability: np.ndarray) -> float:
-    """AURC (Geifman & El-Yaniv 2017): mean share of wrong acts over all coverages, the least ambiguous prompts first."""
+    """AURC (Geifman & El-Yaniv 2017): mean share of wrong acts over all coverages."""
+    return float(np.mean(risk_by_coverage(wrong, probability)))
+
+
+def risk_by_coverage(wrong: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """float64[n]: share of wrong acts among the k least ambiguous prompts, k = 1..n. bool[n], float[n]."""
     ordered = wrong[np.argsort(probability, kind="stable")].astype(float)
-    return float(np.mean(np.cumsum(ordered) / np.arange(1, len(ordered) + 1)))
+    return np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
 
 
 def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float,
@@ -138,7 +144,7 @@ def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float,
     acts = probability < threshold
     return {"acts wrongly, of all prompts": bootstrap(np.mean, acts & wrong, groups=groups),
             "asks": bootstrap(np.mean, ~acts, groups=groups),
-            "area under risk-coverage": bootstrap(area_under_risk_coverage, wrong, probability, groups=groups)}
+            AURC: bootstrap(area_under_risk_coverage, wrong, probability, groups=groups)}
 
 
 def detection_scores(truth: np.ndarray, probability: np.ndarray, threshold: float, rounds: int = 1000,

@@ -12,15 +12,16 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from clue_ros.evaluation import variants  # noqa: E402
 from clue_ros.evaluation.features import Features  # noqa: E402
+from clue_ros.evaluation.metrics import risk_by_coverage  # noqa: E402
 
 SHOWN = 4  # rows in the first picture: ours and the next ones
 
 
 def draw(folder: Path, sets: dict[str, Features], probabilities: dict[str, dict[str, np.ndarray]], scores: dict,
          layers: int) -> None:
-    """Write error-coverage.png, reliability.png and layers.png."""
+    """Write risk-coverage.png, reliability.png and layers.png."""
     tests = [t for t in sets if t.startswith("dataset")]
-    _save(folder / "error-coverage.png", tests, lambda axes, t: _coverage(axes, sets[t].ambiguous, probabilities, t))
+    _save(folder / "risk-coverage.png", tests, lambda axes, t: _coverage(axes, sets[t].wrong, probabilities, t))
     _save(folder / "reliability.png", tests, lambda axes, t: _reliability(axes, sets[t].ambiguous, probabilities, t))
     _save(folder / "layers.png", tests, lambda axes, t: _layers(axes, scores, t, layers))
 
@@ -36,13 +37,12 @@ def _save(file: Path, tests: list[str], fill) -> None:
     plt.close(figure)
 
 
-def _coverage(axes, truth: np.ndarray, probabilities: dict, test: str) -> None:
-    """Share of ambiguous prompts among those acted on, the clearest first."""
+def _coverage(axes, wrong: np.ndarray, probabilities: dict, test: str) -> None:
+    """Share of the prompts acted on, the clearest first, in which that is wrong."""
     for row in [r for r in probabilities if test in probabilities[r]][:SHOWN]:
-        ordered = truth[np.argsort(probabilities[row][test], kind="stable")]
-        count = np.arange(1, len(ordered) + 1)
-        axes.plot(count / len(ordered), np.cumsum(ordered) / count, label=row)
-    axes.set(xlabel="share of prompts acted on", ylabel="ambiguous among them", ylim=(0, None))
+        risk = risk_by_coverage(wrong, probabilities[row][test])
+        axes.plot(np.arange(1, len(risk) + 1) / len(risk), risk, label=row)
+    axes.set(xlabel="share of prompts acted on", ylabel="acted wrongly among them", ylim=(0, None))
 
 
 def _reliability(axes, truth: np.ndarray, probabilities: dict, test: str, bins: int = 10) -> None:

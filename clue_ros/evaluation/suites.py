@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from clue_ros.data import examples, it2p
 from clue_ros.data.examples import Example
-from clue_ros.data.records import draw, in_pixels
+from clue_ros.data.records import Part, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.evaluation.looks import Seen, Table, is_hit, look, understand, verdict_scores
+from clue_ros.evaluation.looks import Seen, Table, look, understand, verdict_scores
 from clue_ros.evaluation.metrics import accuracy_at, bootstrap, detection_scores, risk_scores
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop.questions import is_true_difference, splits_best
@@ -53,11 +53,13 @@ class PairLooks:
 Pair = tuple[int, int, tuple[Example, Example]]
 
 
-def pairs_of(source: SceneImages, seed: int, limit: int | None = None) -> list[Pair]:
-    """Index of the ambiguous scene, of its twin, and the same words about both; the first `limit`. InputError when the
-    data has none."""
+def pairs_of(source: SceneImages, seed: int, limit: int | None = None, part: Part = Part()) -> list[Pair]:
+    """Index of the ambiguous scene, of its twin, and the same words about both; the first `limit` of the part. InputError when
+    the data has none."""
     def every() -> Iterator[Pair]:
         for full, fewer in source.twins:
+            if not part.holds(f"scene {full}"):
+                continue
             rng = np.random.default_rng((seed, full))
             found = examples.counterfactual(source.scenes[full], source.scenes[fewer], rng, source.phrasing)
             if found:
@@ -68,12 +70,12 @@ def pairs_of(source: SceneImages, seed: int, limit: int | None = None) -> list[P
     return chosen
 
 
-def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None = None, *,
+def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None = None, part: Part = Part(), *,
                   questions: bool = True) -> PairLooks:
     """One look at both prompts of every counterfactual pair. InputError when the data has no pairs."""
     rng = np.random.default_rng(seed)
     looks, spoken, true, best, recalls = ([] for _ in range(5))
-    for full, fewer, (doubtful, clear) in tqdm(pairs_of(source, seed, limit), desc="counterfactual pairs"):
+    for full, fewer, (doubtful, clear) in tqdm(pairs_of(source, seed, limit, part), desc="counterfactual pairs"):
         for index, example in ((full, doubtful), (fewer, clear)):
             rgb, scene = source[index]
             frame = Frame(rgb)
@@ -99,7 +101,7 @@ def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     questions it asks."""
     looks = look_at_pairs(clue, SceneImages(folder), seed, limit)
     seen = looks.seen
-    table = {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen.ambiguous, seen.probability, seen.groups).items()}
+    table = {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen).items()}
     first_token = detection_scores(seen.ambiguous, seen.asks_probability, 0.5, groups=seen.groups)
     table |= {f"first token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
     table |= risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups)
@@ -122,17 +124,13 @@ def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = Non
     by_words = it2p.words_alone(controlled)
     rng = np.random.default_rng(seed)
     clear, controlled = draw(clear, rng, limit), draw(controlled, rng, limit)
-    hits, probability = [], []
-    for c in tqdm(clear, desc="IT2P clear commands"):
-        frame = it2p.photo(folder, c.image).frame()
-        prefill, _ = understand(clue, frame, Prompt(c.text))
-        hits.append(is_hit(clue.vlm.locate(prefill, frame.size).box, c.target))
-    for c in tqdm(controlled, desc="IT2P language-controlled"):
-        frame = it2p.photo(folder, c.image).frame()
-        probability.append(understand(clue, frame, Prompt(c.text))[1].probability)
-    truth, images = np.array([c.ambiguous for c in controlled]), np.array([c.image for c in controlled])
-    words = detection_scores(truth, np.array([by_words[c.text] for c in controlled]), 0.5, groups=images)
-    ours = verdict_scores(clue, truth, np.array(probability), images)
-    return {"IT2P pointing accuracy": bootstrap(np.mean, hits, groups=[c.image for c in clear]),
-            **{f"IT2P ambiguity {k}": v for k, v in ours.items()},
+
+    def look_at(commands: list[it2p.Command], name: str) -> Seen:
+        return Seen.of(look(clue, it2p.photo(folder, c.image).frame(), Prompt(c.text), c.ambiguous, c.target, c.image)[0]
+                       for c in tqdm(commands, desc=f"IT2P {name}"))
+    pointed, seen = look_at(clear, "clear commands"), look_at(controlled, "language-controlled")
+    words = detection_scores(seen.ambiguous, np.array([by_words[c.text] for c in controlled]), 0.5, groups=seen.groups)
+    return {"IT2P pointing accuracy": bootstrap(np.mean, pointed.right, groups=pointed.groups),
+            **{f"IT2P ambiguity {k}": v for k, v in verdict_scores(clue, seen).items()},
+            **{f"IT2P {k}": v for k, v in risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups).items()},
             **{f"IT2P words alone {k}": words[k] for k in ("F1", "AUROC")}}

@@ -3,6 +3,7 @@
     features/*.npz   what one look at every prompt gave, by model and data set
     table.json       every score with its interval
     table.md         the same to read
+    systems/*.json   what each model does as a whole
     *.png            risk against coverage, reliability, layers
 """
 
@@ -17,13 +18,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from clue_ros.evaluation import features, plots, variants
+from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features
-from clue_ros.evaluation.metrics import Score, auroc, bootstrap, detection_scores
+from clue_ros.evaluation.looks import Table
+from clue_ros.evaluation.metrics import AURC, Score, area_under_risk_coverage, auroc, bootstrap, detection_scores
+from clue_ros.evaluation.variants import Variant
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
-from clue_ros.provenance import hash_model
+from clue_ros.provenance import digest, hash_files, hash_model
 from clue_ros.types import InputError
+
+BEHIND = "AUROC behind ours"
+ROWS = {"adapted": "LoRA on the detection-mixture base: ours", "base": "no LoRA"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Data:
 
     train: to fit the rows on. held_out: for their Platt scaling and threshold. test: dataset 1, the same world. unseen:
     dataset 2, written with --unseen. photographs: dataset 3. limit: at most so many pairs of `train`; photograph_limit: at
-    most so many commands. seed draws the words.
+    most so many commands. episodes: at most so many pairs, and clear instructions, for whole systems. seed draws the words.
     """
 
     train: Path
@@ -42,7 +48,12 @@ class Data:
     photographs: Path | None
     limit: int | None
     photograph_limit: int | None
+    episodes: int | None
     seed: int
+
+    def digests(self) -> dict[str, str]:
+        """A hash of what each folder holds now."""
+        return {name: digest(hash_files(folder, name)) for name, folder in vars(self).items() if isinstance(folder, Path)}
 
     def readers(self) -> dict[str, Callable]:
         """Name of each set to what gives its prompts."""
@@ -65,32 +76,50 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         raise InputError(f"--also {' '.join(names[2:])}: a row is called as its folder is, so each needs a name of its own, "
                          "other than adapted and base")
     own = hash_model(find(model))
-    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}},
+    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests()},
            {"adapted": own, "base": own, **{folder.name: hash_model(folder) for folder in also}})
     models = _models(model, also, device)
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
     layers = seen["adapted"]["train"].maps.shape[1]
-    scores: dict[str, dict[str, dict[str, Score]]] = {}
+    scores, probabilities = _judge([*variants.rows(settings.layers[-1], layers), *map(variants.first_token_of, names[2:])],
+                                   seen, tests, rounds)
+    _compare(scores, probabilities, seen["adapted"], rounds)
+    contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], seen["adapted"][test], rounds)
+                                          for test, mine in probabilities[one].items()}
+                 for one, other in variants.contrasts(settings.layers[-1])}
+    whole = {test: {ROWS.get(kind, kind): systems.measure(clue, folder, data.seed, data.episodes,
+                                                          out / "systems" / f"{kind}-{test.replace(' ', '')}.json")
+                    for kind, clue in models.items()}
+             for test, folder in (("dataset 1", data.test), ("dataset 2", data.unseen)) if folder}
+    plots.draw(out, seen["adapted"], probabilities, scores, layers)
+    (out / "table.json").write_text(json.dumps({
+        "settings": {"model": str(model), **{k: str(v) for k, v in vars(data).items()}},
+        **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole))}},
+        indent=1) + "\n", encoding="utf-8")
+    text = "\n\n".join([*(markdown(scores, test) for test in tests), _markdown_contrasts(contrasts, tests),
+                        *(f"Whole systems, {test}:\n\n{systems.markdown(measured)}" for test, measured in whole.items())])
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    return text
+
+
+def _judge(rows: list[Variant], seen: dict[str, dict[str, Features]], tests: list[str], rounds: int,
+           ) -> tuple[dict[str, dict[str, Table]], dict[str, dict[str, np.ndarray]]]:
+    """Fit every row, and score it on each data set that has what it needs: its scores, and its probabilities."""
+    scores: dict[str, dict[str, Table]] = {}
     probabilities: dict[str, dict[str, np.ndarray]] = {}
-    more = [variants.first_token_of(folder.name) for folder in also]
-    for variant in tqdm([*variants.rows(settings.layers[-1], layers), *more], desc="rows"):
+    for variant in tqdm(rows, desc="rows"):
         sets = seen[variant.model]
         fitted = variants.fit(variant, sets["train"], sets["held-out"])
         usable = [t for t in tests if not (variant.labelled and (sets[t].instances < 0).any())]
-        probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
+        mine = probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
         scores[variant.name] = {
-            t: detection_scores(sets[t].ambiguous, probabilities[variant.name][t], fitted.threshold, rounds,
-                                sets[t].groups) for t in usable}
-    _compare(scores, probabilities, seen["adapted"], rounds)
-    out.mkdir(parents=True, exist_ok=True)
-    _write(scores, {"model": str(model), **{k: str(v) for k, v in vars(data).items()}}, out / "table.json")
-    plots.draw(out, seen["adapted"], probabilities, scores, layers)
-    contrasts = _contrasts(variants.contrasts(settings.layers[-1]), probabilities, seen["adapted"], rounds)
-    text = f"{markdown(scores, tests)}\n\n{contrasts}"
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
-    return text
+            t: detection_scores(sets[t].ambiguous, mine[t], fitted.threshold, rounds, sets[t].groups)
+            | {AURC: bootstrap(area_under_risk_coverage, seen["adapted"][t].wrong, mine[t], rounds=rounds,
+                               groups=sets[t].groups)}
+            for t in usable}
+    return scores, probabilities
 
 
 def _claim(folder: Path, data: dict, models: dict) -> None:
@@ -121,7 +150,7 @@ def _compare(scores: dict, probabilities: dict, sets: dict[str, Features], round
     ours = next(iter(probabilities.values()))
     for name, tests in probabilities.items():
         for test, theirs in tests.items():
-            scores[name][test]["AUROC behind ours"] = _less(ours[test], theirs, sets[test], rounds)
+            scores[name][test][BEHIND] = _less(ours[test], theirs, sets[test], rounds)
 
 
 def _less(one: np.ndarray, other: np.ndarray, seen: Features, rounds: int) -> Score:
@@ -129,41 +158,31 @@ def _less(one: np.ndarray, other: np.ndarray, seen: Features, rounds: int) -> Sc
     return bootstrap(lambda t, a, b: auroc(t, a) - auroc(t, b), seen.ambiguous, one, other, rounds=rounds, groups=seen.groups)
 
 
-def _contrasts(pairs: list[tuple[str, str]], probabilities: dict, sets: dict[str, Features], rounds: int) -> str:
-    """What one row is ahead of another by, on each data set."""
-    lines = ["| one row | less another | " + " | ".join(f"{test}: AUROC" for test in next(iter(probabilities.values()))) + " |"]
-    lines.append("|---" * (lines[0].count("|") - 1) + "|")
-    for one, other in pairs:
-        less = [_less(mine, probabilities[other][test], sets[test], rounds) for test, mine in probabilities[one].items()]
-        lines.append(f"| {one} | {other} | " + " | ".join(map(_signed, less)) + " |")
-    return "\n".join(lines)
-
-
 def _signed(score: Score) -> str:
     return f"{score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
 
 
-def _write(scores: dict, settings: dict, file: Path) -> None:
-    record = {row: {test: {k: dataclasses.asdict(v) for k, v in found.items()} for test, found in tests.items()}
-              for row, tests in scores.items()}
-    file.write_text(json.dumps({"settings": settings, "rows": record}, indent=1) + "\n", encoding="utf-8")
+def _plain(tree: object) -> object:
+    """Scores, however deep, as JSON has them."""
+    return dataclasses.asdict(tree) if isinstance(tree, Score) else {key: _plain(value) for key, value in tree.items()}
 
 
-def markdown(scores: dict[str, dict[str, dict[str, Score]]], tests: list[str]) -> str:
-    """Rows by F1, AUROC (behind ours) and ECE on each data set."""
-    head = [f"{test}: {column}" for test in tests for column in ("F1", "AUROC", "behind ours", "ECE")]
-    lines = ["| row | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+def markdown(scores: dict[str, dict[str, Table]], test: str) -> str:
+    """A row's scores on one data set."""
+    count = next(iter(scores.values()))[test]["F1"].count
+    head = ["F1", "precision", "recall", "AUROC", BEHIND, "AUPRC", "ECE", "AURC"]
+    lines = [f"{test}, n {count}:", "", "| row | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
     for row, found in scores.items():
-        cells = []
-        for test in tests:
-            if test not in found:
-                cells += ["–"] * 4
-                continue
+        if test in found:
             s = found[test]
-            behind = s["AUROC behind ours"]
-            cells += [f"{s['F1']}", f"{s['AUROC'].value:.3f}", _signed(behind),
-                      f"{s['ECE'].value:.3f}"]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    counts = ", ".join(f"{t}: n {next(iter(scores.values()))[t]['F1'].count}" for t in tests)
-    return "\n".join([*lines, "", f"{counts}. F1 with its 95 % bootstrap interval, at the threshold that is best on "
-                      "held-out data; behind ours: the AUROC that the row lacks to the first one, on the same prompts."])
+            short = (f"{s[name].value:.3f}" for name in ("precision", "recall", "AUROC"))
+            last = (f"{s[name].value:.3f}" for name in ("AUPRC", "ECE", AURC))
+            lines.append(f"| {row} | {s['F1']} | {' | '.join(short)} | {_signed(s[BEHIND])} | {' | '.join(last)} |")
+    return "\n".join(lines)
+
+
+def _markdown_contrasts(contrasts: dict[str, dict[str, Score]], tests: list[str]) -> str:
+    """What one row is ahead of another by, on each data set."""
+    lines = ["| AUROC of one row, less that of another | " + " | ".join(tests) + " |", "|---" * (len(tests) + 1) + "|"]
+    return "\n".join([*lines, *(f"| {name} | " + " | ".join(_signed(less[test]) for test in tests) + " |"
+                                for name, less in contrasts.items())])

@@ -180,7 +180,7 @@ def on_head_mean(layer: int) -> str:
 
 def contrasts(middle: int) -> list[tuple[str, str]]:
     """Rows whose difference the paper, or this package, makes a claim about."""
-    return [(on_heads(middle), on_head_mean(middle)), (DETECT, on_head_mean(middle)), (DETECT, DISAMBIGUATE)]
+    return [(on_heads(middle), on_head_mean(middle)), (DETECT, DISAMBIGUATE)]
 
 
 def rows(middle: int, layers: int) -> list[Variant]:

@@ -1,6 +1,7 @@
 """Random members of the families that the shape words name: bowls deep and shallow, cans short and tall, mugs round and
-straight, to train on. None is like those of `meshes.UNSEEN_PARTS`: no bowl has straight walls, no bottle a belly, no can or
-mug narrows to its foot, no block is half as high as long, no ball is longer than wide by a tenth.
+straight, to train on. None is like those of `meshes.UNSEEN_PARTS`: no bowl has straight walls, no bottle a belly, no mug
+narrows to its foot, no can does so by a fifth or is twice as high as wide, no block is half as high as long, no ball is longer
+than wide by a fifth (the unseen one is by two).
 
 A member is its parts, [(mesh, RGB or None for the object's colour), ...], as many as `meshes.PARTS` has of that shape.
 """

@@ -110,9 +110,9 @@ def brick() -> Mesh:
 
 
 def egg() -> Mesh:
-    """A ball that is no sphere, 4.8 cm wide and 5.6 cm high, in coarse facets."""
+    """A ball that is no sphere, 4.6 cm wide and 6.4 cm high, in coarse facets."""
     t = np.linspace(-np.pi / 2, np.pi / 2, 7)
-    return revolve([(max(0.024 * np.cos(a), 1e-4), 0.028 + 0.028 * np.sin(a)) for a in t], segments=9)
+    return revolve([(max(0.023 * np.cos(a), 1e-4), 0.032 + 0.032 * np.sin(a)) for a in t], segments=9)
 
 
 def slim_can() -> Mesh:

@@ -43,7 +43,10 @@ def continue_adapter(model: nn.Module, folder: str | Path) -> PeftModel:
     """The base with a saved LoRA, ready to train on. InputError when the folder holds none."""
     if not (Path(folder) / "adapter_config.json").is_file():
         raise InputError(f"{folder} holds no adapter: give the adapter/ that `clue-train ivg` wrote")
-    return PeftModel.from_pretrained(model, folder, is_trainable=True)
+    try:
+        return PeftModel.from_pretrained(model, folder, is_trainable=True)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} is no adapter for this base: give the one that `clue-train ivg` trained on it") from error
 
 
 @dataclass(frozen=True)

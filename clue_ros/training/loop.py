@@ -111,7 +111,7 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
             done = step + 1
             bar.update()
             if done % config.log_every == 0 or done == config.steps:
-                count = (done - start - 1) % config.log_every + 1
+                count = min(done - start, (done - 1) % config.log_every + 1)  # since the sums were empty
                 means = {key: value / count for key, value in sums.items()}
                 sums = {}
                 bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()})

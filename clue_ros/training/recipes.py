@@ -6,13 +6,13 @@
                          with --config fine for larger pictures)
     clue-train ivg       --data data/train --base runs/base/model --out runs/ivg
     clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
-                         --out runs/ambiguity
+                         --out runs/ambiguity                                 (data/val: written with --pairs, another seed)
 
 The last one leaves the model in runs/ambiguity/model, calibrated. Of other parts, `clue-train assemble` makes a model, and
 `clue-train calibrate` sets its threshold.
 
-Each takes `--config debug` to run in under a minute on a CPU. `--base google/paligemma2-3b-mix-448` (a folder, or an id
-with `--allow-download`) trains the adapters of the published model by the same code.
+Each takes `--config debug` to run in under a minute on a CPU. `--config paligemma2 --base google/paligemma2-3b-mix-448` (a
+folder, or an id with `--allow-download`) trains the adapters of the published model by the same code.
 """
 
 from __future__ import annotations
@@ -201,10 +201,19 @@ def _batches(config: BaseConfig | FurtherConfig | AdapterConfig, model: nn.Modul
                            config.prompts, seed, mixture, config.twins)
 
 
+def _check_depth(config: AdapterConfig, model: nn.Module) -> None:
+    """InputError when the config's layers are none of this decoder's, or lie so low that it is made for another one."""
+    depth, e = model.config.get_text_config().num_hidden_layers, config.emphasis
+    if max(*config.layers, e.look_layer, e.point_layer, *e.match_layers) >= depth or max(config.layers) < depth // 4:
+        raise InputError(f"this config reads decoder layer {max(config.layers)}, the base has {depth}: use --config paligemma2 for a "
+                         "published PaliGemma 2, debug for a base of --config debug, else tabletop")
+
+
 def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0,
               allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
+    _check_depth(config, model)
     batches = _batches(config, model, grammar, read_training(data), seed + 2, DIALOG_MIXTURE)
     claim(out, recipe="ivg", data=data, seed=seed, base=base, lora_layers=config.lora_layers)
     torch.manual_seed(seed)
@@ -219,6 +228,7 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
                     allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)
+    _check_depth(config, model)
     batches = _batches(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
     claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, layers=config.layers,
           head_mean=config.head_mean)

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from clue_ros.data.readers import Labelled
+from clue_ros.data.records import Part
 from clue_ros.evaluation.calibrate import calibrate
 from clue_ros.evaluation.records import records
 from clue_ros.model_folder import embedded, load
@@ -39,32 +41,45 @@ def instances(scenes):
 def test_calibrating_twice_changes_nothing(model, scenes):
     """It starts from the CNN's own logits, not from the calibrated P."""
     def said_and_written():
-        said = calibrate(model, scenes)
+        said = calibrate(model, Labelled(scenes))
         return said, *((model / "detector" / name).read_text() for name in ("config.json", "calibration.json"))
     before = (model / "detector" / "calibration.json").read_text()
     first = said_and_written()
-    assert "calibrated on 6 prompts" in first[0] and first[2] != before
+    assert "calibrated on 4 prompts for P and 2 for the threshold" in first[0] and first[2] != before
     assert said_and_written() == first
-    assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0"
+    assert load(model, "cpu").calibration.data == "4 prompts for P and 2 for the threshold, of pairs, seed 0"
 
 
 def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
-    table = records(load(model, "cpu"), instances, reader="coco")
+    table = records(load(model, "cpu"), Labelled(instances, "coco"))
     assert table["clear prompts: right object"].value > 0.7  # the demo's pictures are some that it solves
     assert table["ambiguity AUROC"].value > 0.9
     assert table["ambiguity AUROC"].count == table["clear prompts: right object"].count + 3
-    assert "calibrated on" in calibrate(model, instances, reader="coco")
-    assert load(model, "cpu").calibration.data.endswith("prompts of instances.json, seed 0")
+    assert "calibrated on" in calibrate(model, Labelled(instances, "coco"))
+    assert load(model, "cpu").calibration.data.endswith("for the threshold, of instances.json, seed 0")
 
 
 def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):
     record = json.loads(instances.read_text())
     first = {(a["image_id"], a["category_id"]): a for a in reversed(record["annotations"])}
     instances.write_text(json.dumps(record | {"annotations": list(first.values())}))
-    with pytest.raises(InputError, match="every prompt of .*instances.json is clear"):
-        calibrate(model, instances, reader="coco")
+    with pytest.raises(InputError, match="every prompt of .*instances.json, or of a half of its pictures, is clear"):
+        calibrate(model, Labelled(instances, "coco"))
 
 
 def test_there_is_no_such_model(scenes):
     with pytest.raises(RuntimeError, match="no model folder nowhere"):
-        calibrate("nowhere", scenes)
+        calibrate("nowhere", Labelled(scenes))
+
+
+def test_two_parts_share_no_picture(instances):
+    names = [{r.picture.name for r in Labelled(instances, "coco").read() if Part(n, 2).holds(r.picture.name)} for n in (1, 2)]
+    assert all(names) and not names[0] & names[1]
+    assert names[0] | names[1] == {r.picture.name for r in Labelled(instances, "coco").read()}
+    with pytest.raises(InputError, match="part 3/2: give one such as 1/2"):
+        Part.parse("3/2")
+
+
+def test_a_split_is_invigs_alone(scenes):
+    with pytest.raises(InputError, match="the reader is coco"):
+        Labelled(scenes, "coco", split="test").read()

@@ -98,15 +98,26 @@ def test_the_risk_asked_for_is_kept_on_new_prompts():
 
     lost, asked = [], []
     for _ in range(300):
-        threshold = Calibration("", *prompts(400)).threshold(0.05)
+        threshold = Calibration("", *prompts(400), range(400)).threshold(0.05)
         p, wrong = prompts(400)
         lost.append(np.mean((p < threshold) & wrong))
         asked.append(np.mean(p >= threshold))
     assert 0.040 < np.mean(lost) <= 0.0505 and np.mean(asked) < 0.7
 
 
+def test_prompts_about_one_picture_count_as_one():
+    """Ten copies of every prompt say no more than one."""
+    rng = np.random.default_rng(0)
+    p, wrong, group = rng.random(60), rng.random(60) < 0.3, np.arange(60) // 2
+    once = Calibration("", p, wrong, group)
+    copied = Calibration("", *(np.repeat(column, 10) for column in (p, wrong, group)))
+    for risk in (0.05, 0.1, 0.2, 0.3):
+        assert once.threshold(risk) == copied.threshold(risk)
+    assert once.threshold(0.05) < Calibration("", *(np.repeat(column, 10) for column in (p, wrong)), range(600)).threshold(0.05)
+
+
 def test_no_data_can_show_a_tiny_risk_and_no_wrong_box_needs_no_question():
-    sure = Calibration("", (0.1, 0.9), (False, False))
+    sure = Calibration("", (0.1, 0.9), (False, False), (0, 1))
     assert sure.threshold(0.05) == 0.0  # two prompts cannot show one in twenty: ask always
     assert sure.threshold(0.5) == 1.0
     with pytest.raises(ValueError, match="between 0 and 1"):
@@ -114,10 +125,10 @@ def test_no_data_can_show_a_tiny_risk_and_no_wrong_box_needs_no_question():
 
 
 def test_a_calibration_survives_its_file(tmp_path):
-    made = Calibration("4 prompts", (0.1, 0.25, 0.5, 0.75), (False, True, False, True))
+    made = Calibration("4 prompts", (0.1, 0.25, 0.5, 0.75), (False, True, False, True), (0, 0, 1, 1), 0.1)
     made.save(tmp_path)
-    assert Calibration.read(tmp_path) == made
-    (tmp_path / "calibration.json").write_text('{"data": "x", "probability": [2], "wrong": [0]}')
+    assert Calibration.read(tmp_path) == made and made.threshold() == made.threshold(0.1)
+    (tmp_path / "calibration.json").write_text('{"data": "x", "probability": [2], "wrong": [0], "group": [0], "risk": 0.05}')
     with pytest.raises(ModelError, match="calibration.json is no calibration"):
         Calibration.read(tmp_path)
 

@@ -49,7 +49,7 @@ def synthetic(count: int, seed: int = 0) -> Features:
     flat = np.zeros(count, np.float32)
     words = np.array([f"take thing {k // 2}" for k in range(count)])
     return Features(truth, words, maps.astype(np.float16), rng.random((count, 5), np.float32), flat + 0.5, flat, flat, flat, flat,
-                    np.where(truth, 2, 1), np.arange(count) // 2)
+                    np.where(truth, 2, 1), np.ones(count), np.arange(count) // 2)
 
 
 def test_a_cnn_on_heads_learns_what_the_layer_shows_and_nothing_from_noise():
@@ -78,10 +78,12 @@ def test_peaks_of_the_mean_map_are_counted():
 
 
 def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_path, monkeypatch):
-    data = table.Data(pairs, pairs, pairs, pairs, None, 2500, None, 3)
+    data = table.Data(pairs, pairs, pairs, pairs, None, 2500, None, 2, 3)
     text = table.run(trained, data, tmp_path, also=[trained], rounds=20)
-    assert text.count("\n| ") + text.startswith("| ") == len(variants.rows(1, 3)) + 2 + len(variants.contrasts(1)) + 1 and "model (AR): first token" in text
-    assert {f.name for f in tmp_path.iterdir()} == {"features", "table.json", "table.md", "error-coverage.png",
+    rows, contrasts = len(variants.rows(1, 3)) + 1, len(variants.contrasts(1))
+    assert text.count("\n| ") == 2 * (1 + rows) + (1 + contrasts) + 2 * (1 + 3) and "model (AR): first token" in text
+    assert text.count("\n| no LoRA |") == 2
+    assert {f.name for f in tmp_path.iterdir()} == {"features", "systems", "table.json", "table.md", "risk-coverage.png",
                                                     "reliability.png", "layers.png"}
     monkeypatch.setattr(features, "_one", None)  # nothing is looked at again
     assert table.run(trained, data, tmp_path, also=[trained], rounds=20) == text

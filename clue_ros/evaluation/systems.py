@@ -1,0 +1,48 @@
+"""What each model does as a whole, for the table: it points, asks, hears the answer and points again (the paper's IVG rows)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from clue_ros.data.scenes import SceneImages
+from clue_ros.evaluation import suites
+from clue_ros.evaluation.episodes import episodes
+from clue_ros.evaluation.looks import Table
+from clue_ros.evaluation.metrics import Score, bootstrap
+from clue_ros.pipeline import Clue
+
+NOISE = 0.1  # share of the noisy oracle's answers that name another option
+NOISY = f"success, {NOISE:.0%} of the answers wrong"
+COLUMNS = ("Acc@0.5", "mean IoU", "candidate recall", "success", NOISY, "questions per ambiguous episode", "unneeded", "missed",
+           "acts wrongly")
+
+
+def measure(clue: Clue, folder: Path, seed: int, limit: int | None, file: Path) -> Table:
+    """COLUMNS for one model on one tabletop folder, from the file if an earlier run left it. limit: at most so many clear
+    instructions, and so many pairs."""
+    if file.is_file():
+        return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
+    played = episodes(clue, folder, seed, limit)
+    found = suites.look_at_pairs(clue, SceneImages(folder), seed, limit, questions=False).candidates_found
+    table = suites.grounding(clue, folder, seed, limit) | {
+        "candidate recall": bootstrap(lambda share: float(share.mean()), found),
+        "success": played["success"],
+        NOISY: episodes(clue, folder, seed, limit, NOISE)["success"],
+        "questions per ambiguous episode": played["questions per ambiguous episode"],
+        "unneeded": played["unneeded: clear episodes with a question"],
+        "missed": played["missed: ambiguous episodes without one"],
+        "acts wrongly": played["acts wrongly: guesses, or points at another object"]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")  # a stop in the middle must not leave half a file under the final name
+    part.write_text(json.dumps({name: dataclasses.asdict(table[name]) for name in COLUMNS}, indent=1) + "\n", encoding="utf-8")
+    part.rename(file)
+    return table
+
+
+def markdown(measured: dict[str, Table]) -> str:
+    """A row a model."""
+    lines = ["| model | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    return "\n".join([*lines, *(f"| {name} | " + " | ".join(str(table[c]) for c in COLUMNS) + " |"
+                                for name, table in measured.items())])

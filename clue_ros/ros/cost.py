@@ -29,7 +29,7 @@ from clue_ros.ros.camera import Camera
 from clue_ros.ros.customer import Customer
 from clue_ros.ros.person import OUTCOMES
 from clue_ros.ros.pictures import demo_folder
-from clue_ros.ros.process import ended_in_order, keep_apart, running_node
+from clue_ros.ros.process import ended_in_order, keep_apart, missing, running_node
 from clue_ros.ros.script import BOX, Step, read_script
 from clue_ros.ros.spinning import spinning
 
@@ -95,10 +95,8 @@ def measure(nodes: int, cameras: int, step: Step, rounds: int, threads: int, fol
         started = [running.enter_context(running_node(f"/{NAMESPACE}{node}", folder / f"node{node}.log", **given))
                    for node in range(nodes)]
         processes = [psutil.Process(process.pid) for process in started]
-        while not all(customer.connected() for customer in customers):
-            if time.monotonic() > began + PATIENCE:
-                raise CostError(f"a node did not appear within {PATIENCE:.0f} s")
-            time.sleep(0.05)
+        if trouble := missing(lambda: all(customer.connected() for customer in customers), started, PATIENCE):
+            raise CostError(trouble)
         ask(customers, step.say)
         start = time.monotonic() - began
         one = [ask([customers[k % len(customers)]], step.say)[0] for k in range(rounds)]

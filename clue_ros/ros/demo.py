@@ -30,7 +30,7 @@ from clue_ros.ros.camera import Camera
 from clue_ros.ros.conversions import box_from_message, frame_from_image
 from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.pictures import LIVE, demo_folder, read_picture, rendered
-from clue_ros.ros.process import ended_in_order, keep_apart, running_node
+from clue_ros.ros.process import ended, ended_in_order, keep_apart, missing, running_node
 from clue_ros.ros.qos import LATCHED_LISTENER
 from clue_ros.ros.script import BOX, QUESTION, Step, live_script, read_script
 from clue_ros.ros.spinning import spinning
@@ -122,7 +122,8 @@ class Demo:
         end = time.monotonic() + PATIENCE
         grounded = GroundedObject.OUTCOME_GROUNDED
         while reply is None or (verdict is None and getattr(reply, "outcome", grounded) == grounded):
-            _check_alive(self.node)
+            if gone := ended(self.node):
+                raise DemoError(gone)
             if time.monotonic() > end:
                 raise DemoError(f"clue_node said nothing for {PATIENCE:.0f} s")
             message = self.person.listen(0.2)
@@ -161,11 +162,6 @@ class Demo:
         return ""
 
 
-def _check_alive(node: subprocess.Popen) -> None:
-    if node.poll() is not None:
-        raise DemoError(f"clue_node ended by itself with exit code {node.returncode}")
-
-
 def _line(speaker: str, text: str, milliseconds: float | None = None) -> None:
     time_taken = f"{milliseconds:6.0f} ms" if milliseconds is not None else ""
     print(f"   {speaker:<9} {text:<66} {time_taken}".rstrip(), flush=True)
@@ -195,11 +191,8 @@ def play(options: argparse.Namespace) -> list[str]:
         with spinning(person, camera):
             print(f"clue_node runs as process {node.pid}, model {options.model}, "
                   f"ROS_DOMAIN_ID {domain}; the first answer waits for the model to load")
-            end = time.monotonic() + 60.0
-            while not person.wait_for_node(0.5):
-                _check_alive(node)
-                if time.monotonic() > end:
-                    raise DemoError("clue_node did not appear within 60 s")
+            if trouble := missing(person.connected, [node], 60.0):
+                raise DemoError(trouble)
             demo = Demo(person, camera, node, out, options.seed)
             return [failure for number, step in enumerate(steps, 1) if (failure := demo.play(number, step))]
 

@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,3 +65,20 @@ def running_node(namespace: str, log: Path, **parameters: object) -> Iterator[su
             except subprocess.TimeoutExpired:
                 node.kill()
                 node.wait()
+
+
+def ended(node: subprocess.Popen) -> str:
+    """That the node is no longer there, in a sentence; "" while it runs."""
+    return f"clue_node ended by itself with exit code {node.returncode}" if node.poll() is not None else ""
+
+
+def missing(connected: Callable[[], bool], nodes: Sequence[subprocess.Popen], seconds: float) -> str:
+    """Wait until these nodes can be talked to: "" as soon as `connected` says so, else why not, in a sentence."""
+    end = time.monotonic() + seconds
+    while not connected():
+        if gone := next(filter(None, map(ended, nodes)), ""):
+            return gone
+        if time.monotonic() > end:
+            return f"clue_node did not appear within {seconds:.0f} s"
+        time.sleep(0.05)
+    return ""

@@ -32,7 +32,7 @@ from clue_ros.ros.conversions import FROM_RGB, image_from_rgb
 from clue_ros.ros.customer import Customer
 from clue_ros.ros.person import OUTCOMES
 from clue_ros.ros.pictures import demo_folder
-from clue_ros.ros.process import ended_in_order, keep_apart, running_node
+from clue_ros.ros.process import ended_in_order, keep_apart, missing, running_node
 from clue_ros.ros.script import BOX, read_script
 from clue_ros.ros.spinning import spinning
 from clue_ros.types import InputError
@@ -63,11 +63,8 @@ class Run:
 
     def begin(self) -> None:
         """Wait for the first outcome; what follows does not pay for the start. SoakError."""
-        end = time.monotonic() + START
-        while not self.customer.connected():
-            if self.node.poll() is not None or time.monotonic() > end:
-                raise SoakError(f"clue_node ended, or did not appear within {START:.0f} s")
-            time.sleep(0.1)
+        if trouble := missing(self.customer.connected, [self.node], START):
+            raise SoakError(trouble)
         self.camera.show(self.clear.picture.rgb)
         number = self.customer.order(self.clear.say)
         if not self.customer.wait(lambda: self.customer.ends(number), START):

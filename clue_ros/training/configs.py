@@ -87,7 +87,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
             refine=LoopConfig(steps=1300, learning_rate=5e-4, weight_decay=0.02, warmup=100, muon=True)),
     },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=300, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
+    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),

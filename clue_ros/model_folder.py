@@ -27,27 +27,29 @@ from clue_ros.types import InputError, ModelError
 from clue_ros.vlm.paligemma import Vlm
 
 EMBEDDED = "tabletop"
+MODELS = Path("resource") / "models"
 REQUIRED = ("base/config.json", "detector/config.json", "detector/model.safetensors")
 ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
 
 
 def embedded(name: str = EMBEDDED) -> Path:
     """Folder of a model shipped with the package: in the source tree, in a wheel or in a ROS install."""
-    relative = Path("resource") / "models" / name
-    if (folder := shipped(relative)) is None:
-        raise ModelError(f"the embedded model {name} was not installed: no folder {relative} above {Path(__file__).parent}")
+    if (folder := shipped(MODELS / name)) is None:
+        raise ModelError(f"the embedded model {name} was not installed: no folder {MODELS / name} above "
+                         f"{Path(__file__).parent}")
     return folder
 
 
 def find(model: str | Path) -> Path:
     """The folder of a model given by path or by the name of an embedded one."""
     try:
-        folder = Path(model).expanduser()
+        folder, name = Path(model).expanduser(), str(model)
+        whole = (folder / REQUIRED[0]).is_file()
+        if name and os.sep not in name and not whole and (own := shipped(MODELS / name)):
+            return own  # whatever else is called so where the program was started
         if folder.is_dir():
             return folder
-        if str(model) and os.sep not in str(model):
-            return embedded(str(model))
-    except (ModelError, OSError, RuntimeError):  # a name too long for a file, or the home of nobody
+    except (OSError, RuntimeError):  # a name too long for a file, or the home of nobody
         pass
     name = str(model)[:200]
     raise ModelError(f"there is no model folder {name if name.isprintable() else repr(name)}: give a folder with base/, "
@@ -76,12 +78,13 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return names[dtype]
 
 
-def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_download: bool = False) -> Clue:
-    """The whole system from a model folder."""
+def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_download: bool = False,
+         calibrated: bool = True) -> Clue:
+    """The whole system from a model folder. calibrated: with its calibration, where there is one."""
     folder = find(model)
     _require(folder, REQUIRED)
     vlm = load_vlm(folder, device, dtype, allow_download=allow_download)
-    calibrated = (folder / "detector" / calibration.FILE).is_file()
+    calibrated = calibrated and (folder / "detector" / calibration.FILE).is_file()
     return Clue(vlm, load_detector(folder / "detector", vlm),
                 calibration.Calibration.read(folder / "detector") if calibrated else None)
 
@@ -94,6 +97,8 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
     transformers_logging.set_verbosity_error()  # what it would warn of is refused below, in a sentence
     where = pick_device(device)
     _check_files(folder / "base")
+    if isinstance(base := base_of(folder), str) and Path(base).is_dir():
+        _check_files(Path(base))
     model, tokenizer = _load_base(folder, pick_dtype(dtype, where), allow_download=allow_download)
     if adapter and (folder / "adapter").is_dir():
         _require(folder, ADAPTER)
@@ -175,6 +180,8 @@ def _load_base(folder: Path, dtype: torch.dtype, *,
 def _with_adapter(model: PaliGemmaForConditionalGeneration, folder: Path) -> PaliGemmaForConditionalGeneration:
     """The model with the LoRA in `folder` merged into it."""
     config, weights = (folder.parent / name for name in ADAPTER)
+    if (kind := _json(config).get("peft_type")) != "LORA":  # other kinds may fetch what they name from the network
+        raise ModelError(f"{config} describes no LoRA: its peft_type is {str(kind)[:40]!r}")
     try:
         adapted = PeftModel(model, PeftConfig.from_pretrained(folder))
     except Exception as error:  # PEFT checks little: whatever a damaged configuration leads to

@@ -55,7 +55,8 @@ def describe(model: str, clue: Clue) -> Provenance:
 
 
 def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:
-    """`Provenance.files` of a model folder; a base that lies elsewhere, in a folder or the Hugging Face cache, is read there."""
+    """`Provenance.files` of a model folder; a base that lies elsewhere, in a folder or the Hugging Face cache, is read
+    there."""
     files = {part: hash_files(folder / part, part) for part in PARTS}
     base = base_of(folder)
     if isinstance(base, str):

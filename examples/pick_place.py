@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import rclpy
+from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import Point, PointStamped, Pose, PoseStamped, Quaternion
 from rclpy.action import ActionClient
 from rclpy.duration import Duration
@@ -168,6 +169,7 @@ class PickPlace(Node):
         if not self.wait(lambda: self._ground.server_is_ready() and self._answer.get_subscription_count(), patience):
             raise Failure(f"there is no action `ground` within {patience:g} s: start clue_node, with the same namespace and "
                           "ROS_DOMAIN_ID")
+        self._targets.clear()  # those of others' instructions, maybe about the same image
         sent = self._ground.send_goal_async(Ground.Goal(instruction=instruction),
                                             feedback_callback=lambda m: self._questions.append(m.feedback))
         try:
@@ -178,6 +180,8 @@ class PickPlace(Node):
         except (EOFError, KeyboardInterrupt):
             self._cancel(sent)
             raise Failure("the instruction was canceled: nobody answers") from None
+        if ended.result().status == GoalStatus.STATUS_UNKNOWN:
+            raise Failure("clue_node does not know any more how the instruction ended: ask for the result sooner")
         return self._judge(ended.result().result.grounding)
 
     def _cancel(self, sent: Future) -> None:

@@ -27,7 +27,7 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
     risk outside 0..1, and when a half is all clear or all ambiguous.
     """
     folder = find(model)
-    clue = load(folder)
+    clue = load(folder, calibrated=False)  # what is made anew may be damaged
     seen = _seen(clue, data, seed, limit)
     names, group = np.unique(seen.groups, return_inverse=True)
     first = np.isin(group, np.random.default_rng(seed).permutation(len(names))[:(len(names) + 1) // 2])

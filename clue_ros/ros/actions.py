@@ -13,6 +13,9 @@ from clue_ros.ros.session import Asked, Event, Finished, Note, Outcome
 from clue_ros.ros.worker import Desk
 
 
+RESULTS_KEPT = 900  # seconds that a result can be asked for
+
+
 class GroundAction:
     """Every goal is accepted and becomes a request, whose one outcome is the goal's result.
 
@@ -23,7 +26,8 @@ class GroundAction:
         self._node, self._desk = place.node, desk
         self._running: dict[str, tuple[ServerGoalHandle, Future]] = {}
         self._server = ActionServer(place.node, Ground, place.topic("ground"), self._finish,
-                                    handle_accepted_callback=self._begin, cancel_callback=self._cancel)
+                                    handle_accepted_callback=self._begin, cancel_callback=self._cancel,
+                                    result_timeout=RESULTS_KEPT)
 
     def tell(self, event: Event) -> None:
         """An event of the session; those of other requests are passed over. Safe to call on any thread."""

@@ -19,6 +19,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from clue_ros.ros.begin import begin
 from clue_ros.ros.conversions import image_from_rgb
 from clue_ros.ros.pictures import open_source
 from clue_ros.types import InputError
@@ -81,7 +82,7 @@ class Camera(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Run the camera until it is stopped; exit code 1 when the source cannot be read."""
-    rclpy.init(args=args)
+    begin(args)
     try:
         rclpy.spin(Camera())
     except (InputError, ParameterException) as error:

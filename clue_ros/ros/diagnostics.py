@@ -155,7 +155,7 @@ class CameraHealth:
             return OK, "the node does not listen while it is not active"
         if self._open_since is None:
             self._open_since = now
-        trouble = self._session.trouble(now)
+        trouble = self._session.trouble(now) or self._silence(now)
         if not trouble:
             self._words.clear("camera", f"images come on {self._inputs.image_topic}")
             return OK, "images come"
@@ -163,6 +163,13 @@ class CameraHealth:
             return OK, "waiting for the first image"
         self._words.warn("camera", trouble)
         return WARN, trouble
+
+    def _silence(self, now: float) -> str:
+        """That nothing comes any more, where images of any age are looked at."""
+        newest = self._session.newest
+        silent = now - newest.received if newest is not None else 0.0
+        return f"the last image came {silent:.0f} s ago; it is looked at all the same, since max_frame_age is 0" if (
+            silent > GRACE and self._session.limits.max_frame_age == 0) else ""
 
     def _requests(self, now: float) -> DiagnosticStatus:
         tally, request = self._tally, self._session.request

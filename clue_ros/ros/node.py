@@ -28,6 +28,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from clue_ros.ros import conversions, parameters
+from clue_ros.ros.begin import begin
 from clue_ros.ros.diagnostics import Diagnostics
 from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
@@ -65,6 +66,7 @@ class ClueNode(ManagedNode):
             raise InputError("a parameter was given without a value, or as an empty list: give it one, or leave it out "
                              f"({error})") from error
         self.settings = parameters.declare(self)
+        self.add_pre_set_parameters_callback(parameters.converted)
         self.add_post_set_parameters_callback(self._on_change)
         self.add_on_set_parameters_callback(self._may_change)
         self._load_engine = load
@@ -192,7 +194,7 @@ class ClueNode(ManagedNode):
 def main(args: list[str] | None = None, load: Load = load_engine) -> None:
     """Run the node until SIGINT or SIGTERM; exit code 1 when a parameter cannot be used."""
     # Own handlers, so that the last outcome can still be published: ROS's would close the context first.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    begin(args, signal_handler_options=SignalHandlerOptions.NO)
     sys.setswitchinterval(0.0005)  # seconds; a picture or a word must not wait 5 ms for a thread that computes
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -160,6 +160,12 @@ def read(node: Node) -> Settings:
     return Settings(**{name: node.get_parameter(name).value for name in ROWS})
 
 
+def converted(given: list[Parameter]) -> list[Parameter]:
+    """Whole numbers as numbers where those are meant, as at start-up: 30 for 30.0."""
+    return [Parameter(p.name, value=float(p.value)) if type(p.value) is int and p.name in ROWS
+            and isinstance(ROWS[p.name].default, float) else p for p in given]
+
+
 def verdict(parameters: list[Parameter], loaded: Settings | None = None) -> SetParametersResult:
     """Whether a change at run time is allowed; the reason is a sentence. loaded: what the present model is made from."""
     try:

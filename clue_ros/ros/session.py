@@ -276,9 +276,10 @@ class Session:
     def _why_blind(self, now: float) -> str:
         if self.newest is None:
             return self.why_no_image()
-        silent, limit = now - self.newest.received, self.limits.max_frame_age
-        if silent > limit:
-            return f"the camera has stopped: its last image came {silent:.1f} s ago, max_frame_age is {limit:g} s"
+        silent, delay, limit = now - self.newest.received, self.newest.delay, self.limits.max_frame_age
+        if silent > limit or delay <= limit:
+            late = f" with a stamp {delay:.1f} s old" if delay >= 0.1 else ""
+            return f"the camera has stopped: its last image came {silent:.1f} s ago{late}, max_frame_age is {limit:g} s"
         return (f"the camera's images carry stamps {self.newest.age(now):.1f} s in the past, max_frame_age is "
                 f"{limit:g} s: set the camera's clock (for a recording: use_sim_time and `ros2 bag play --clock`), "
                 "or max_frame_age: 0.0")

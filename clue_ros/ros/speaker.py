@@ -19,6 +19,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_msgs.msg import String
 
+from clue_ros.ros.begin import begin
 from clue_ros.ros.words import OnChange
 from clue_ros.types import InputError
 
@@ -85,7 +86,7 @@ class Speaker(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Speak until stopped; exit code 1 when there is nothing to speak with."""
-    rclpy.init(args=args)
+    begin(args)
     speaker = None
     try:
         speaker = Speaker()

@@ -34,7 +34,6 @@ from clue_ros.ros.parameters import Settings
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import NEWEST, RELIABLE
 from clue_ros.ros.session import Event, Finished, Snapshot
-from clue_ros.ros.words import OnChange
 from clue_ros.types import Box, InputError
 
 DEPTH_DTYPES = {"16UC1": ("u2", 0.001), "mono16": ("u2", 0.001), "32FC1": ("f4", 1.0)}  # numpy's name, metres a unit
@@ -175,7 +174,7 @@ class Target:
     """
 
     def __init__(self, place: Place, inputs: Inputs, settings: Callable[[], Settings]):
-        self._inputs, self._settings, self._words = inputs, settings, OnChange(place.log)
+        self._inputs, self._settings, self._log = inputs, settings, place.log
         self._lock = threading.Lock()
         self._info: CameraInfo | None = None
         self._recent: deque[Image] = deque(maxlen=RECENT)
@@ -224,11 +223,10 @@ class Target:
             event, deadline = self._waiting
             try:
                 self._publisher.publish(self._locate(event))
-                self._words.clear("target")
             except InputError as error:
                 if isinstance(error, _MayStillCome) and not at_once and time.monotonic() < deadline:
                     return
-                self._words.warn("target", f"no target is published: {error}")
+                self._log.warning(f"request {event.request.identity}: no target is published: {error}")
             self._waiting = None
 
     def _locate(self, event: Finished) -> PointStamped:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterable
 
 import rclpy
@@ -20,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.ros.begin import begin
 from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.spinning import spinning
 
@@ -79,20 +81,29 @@ class Conversation:
         return False
 
 
-def talk_by_lines(person: Person, lines: Iterable[str]) -> None:
-    """Each line, when the robot has replied to the one before; ends with the last reply, or when the node has gone."""
+def talk_by_lines(person: Person, lines: Iterable[str], patience: float) -> None:
+    """Each line, when the robot has replied to the one before; ends with the last reply, or when the node has gone or says
+    nothing for `patience` seconds."""
     conversation = Conversation(person)
-    for line in filter(None, map(str.strip, lines)):
+    for line in filter(None, map(_words, lines)):
         print(f"person  {line}", flush=True)
         conversation.tell(line)
-        persons_turn = False
+        persons_turn, end = False, time.monotonic() + patience
         while not persons_turn:
             message = person.listen(0.2)
             if message is not None:
-                persons_turn = conversation.hear(message)
+                persons_turn, end = conversation.hear(message), time.monotonic() + patience
                 print(describe(message), flush=True)
             elif not person.connected():
                 sys.exit(GONE)
+            elif time.monotonic() > end:
+                sys.exit(f"clue_node said nothing for {patience:g} s: was it started again, or is it still loading its model? "
+                         "Say it again, or give a greater patience")
+
+
+def _words(line: str) -> str:
+    """What of a line can be said: no control characters, which would end it on its way, and no blanks around it."""
+    return "".join(c if c.isprintable() else " " for c in line).strip()
 
 
 def talk_at_keyboard(person: Person) -> None:
@@ -127,7 +138,7 @@ def talk_at_keyboard(person: Person) -> None:
 def main(args: list[str] | None = None) -> None:
     """Talk until the input ends; exit code 1 when there is no node to talk to."""
     # Python's own handlers: Ctrl-C must get out of input(), and leave the terminal as it was.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    begin(args, signal_handler_options=SignalHandlerOptions.NO)
     person = Person("clue_dialog")
     try:
         patience = person.declare_parameter("patience", 60.0).value
@@ -142,7 +153,8 @@ def main(args: list[str] | None = None) -> None:
             if sys.stdin.isatty():
                 talk_at_keyboard(person)
             else:
-                talk_by_lines(person, sys.stdin)
+                sys.stdin.reconfigure(errors="replace")  # bytes that are no text of this locale
+                talk_by_lines(person, sys.stdin, patience)
         except KeyboardInterrupt:
             print()
 

@@ -67,6 +67,15 @@ def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):
         calibrate(model, Labelled(instances, "coco"))
 
 
+@pytest.mark.parametrize("damaged", ["{", '{"data": "x", "probability": [0.5], "wrong": [0]}'])
+def test_a_calibration_that_cannot_be_read_is_made_anew(model, scenes, damaged):
+    (model / "detector" / "calibration.json").write_text(damaged)
+    with pytest.raises(RuntimeError, match="calibration.json cannot be read: `clue-train calibrate` makes it"):
+        load(model, "cpu")
+    calibrate(model, Labelled(scenes))
+    assert load(model, "cpu").calibration.risk == 0.05
+
+
 def test_there_is_no_such_model(scenes):
     with pytest.raises(RuntimeError, match="no model folder nowhere"):
         calibrate("nowhere", Labelled(scenes))

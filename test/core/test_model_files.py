@@ -48,12 +48,12 @@ def weights(file):
     return load(file.read_bytes())
 
 
-def refusal(folder, *names):
-    """The sentence in which the folder is refused; it must hold the full name of one of these files."""
+def refusal(where, *names, folder=None):
+    """The sentence in which the folder (default: `where`) is refused; it must hold the full name of one of these files."""
     with pytest.raises(ModelError) as error:
-        load_model(folder, "cpu")
+        load_model(folder or where, "cpu")
     sentence = str(error.value)
-    assert any(str(folder / name) in sentence for name in names) and "\n" not in sentence, sentence
+    assert any(str(where / name) in sentence for name in names) and "\n" not in sentence, sentence
     return sentence
 
 
@@ -158,6 +158,29 @@ def test_an_adapter_described_wrongly(copy, change):
     config = json.loads((copy / "adapter/adapter_config.json").read_text())
     (copy / "adapter/adapter_config.json").write_text(json.dumps(config | change))
     refusal(copy, "adapter/adapter_config.json", ADAPTER)
+
+
+@pytest.mark.parametrize("config", [
+    {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 8, "prompt_tuning_init": "TEXT",
+     "prompt_tuning_init_text": "x", "tokenizer_name_or_path": "nobody/knows-this-model"},
+    {"peft_type": "XLORA", "hidden_size": 192, "adapters": {"0": "nobody/knows-this-model"}}])
+def test_an_adapter_that_would_fetch_something_is_no_lora(copy, config, monkeypatch):
+    def no_network(*_):
+        raise AssertionError("the network was asked")
+    monkeypatch.setattr("socket.socket.connect", no_network)
+    (copy / "adapter/adapter_config.json").write_text(json.dumps(config))
+    assert "describes no LoRA" in refusal(copy, "adapter/adapter_config.json")
+
+
+def test_a_base_elsewhere_that_was_cut_short_is_named(copy, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (copy / "base").rename(elsewhere)
+    (copy / "base").mkdir()
+    (copy / "base/config.json").write_text(json.dumps({"clue_base": str(elsewhere)}))
+    load_model(copy, "cpu")
+    whole = (elsewhere / "model.safetensors").read_bytes()
+    (elsewhere / "model.safetensors").write_bytes(whole[:len(whole) // 2])
+    assert "no whole safetensors file" in refusal(elsewhere.parent, "elsewhere/model.safetensors", folder=copy)
 
 
 @pytest.mark.parametrize("clue_base", [5, "", None, ["google/paligemma2-3b-mix-448"]])

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,11 @@ def test_a_model_on_disk_is_read_without_any_network(monkeypatch):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     load(embedded(), "cpu").warm_up()
+
+
+def test_a_folder_called_like_the_embedded_model_does_not_hide_it(tmp_path, monkeypatch):
+    (tmp_path / "tabletop").mkdir()  # such as a data set
+    monkeypatch.chdir(tmp_path)
+    assert find("tabletop") == embedded()
+    shutil.copytree(embedded(), tmp_path / "tabletop", dirs_exist_ok=True)
+    assert find("tabletop") == Path("tabletop")

@@ -49,6 +49,16 @@ def test_a_stopped_run_resumes_to_the_same_loss(data, trained, tmp_path):
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
+def test_what_is_logged_after_a_resumed_step_is_a_mean(tmp_path):
+    config = LoopConfig(60, 1e-3, workers=0, log_every=25)
+    model = torch.nn.Linear(1, 1)
+    for stop in (28, None):
+        fit(model, lambda step: {"x": torch.ones(1)}, lambda m, b: {"loss": 0 * m(b["x"]).sum() + 2}, config, tmp_path,
+            stop_after=stop)
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in logged] == [25, 50, 60] and all(one["loss"] == 2 for one in logged)
+
+
 def test_a_loss_that_becomes_nan_stops_and_is_named(tmp_path):
     model = torch.nn.Linear(1, 1)
     with pytest.raises(FloatingPointError, match="loss became nan at step 0"):

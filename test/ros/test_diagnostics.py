@@ -169,6 +169,15 @@ def test_a_camera_that_is_not_there(stage, embedded_engine, monkeypatch):
     play.logged(text)
 
 
+def test_a_camera_that_stopped_where_any_age_will_do(stage, embedded_engine, script, monkeypatch):
+    monkeypatch.setattr("clue_ros.ros.diagnostics.GRACE", 0.5)
+    play = stage(embedded_engine, max_frame_age=0.0)
+    play.show(script[0].picture)
+    play.camera.show(None)
+    play.logged("the last image came")
+    assert not play.view.session.trouble(time.monotonic())  # it is looked at all the same
+
+
 def test_a_model_that_cannot_be_loaded(stage, tmp_path):
     play = stage(load_engine, model=str(tmp_path / "nowhere"))
     watch = Watch(play)

@@ -106,7 +106,8 @@ def test_switches_reach_the_node_in_its_namespace(person):
 def test_a_topic_of_one_camera_beside_several_is_refused():
     process = subprocess.run([sys.executable, "-c", LAUNCHER, str(ROOT / "launch" / "clue.launch.py"), "cameras:=front,wrist",
                               "depth:=/depth"], capture_output=True, text=True, timeout=60)
-    assert process.returncode and "cameras:= names several cameras, and depth:= a topic of one" in process.stdout + process.stderr
+    said = process.stdout + process.stderr
+    assert process.returncode and "cameras:= names several cameras, and depth:= a topic of one" in said
 
 
 def test_a_node_for_each_robot_with_two_cameras_each(person):

@@ -154,6 +154,16 @@ def test_a_bad_or_misspelt_parameter_is_told_at_start(run_node):
     assert "there is no parameter 'rsik': is 'risk' meant?" in output
 
 
+@pytest.mark.parametrize("program, words", [
+    ("node", ("-r", "image:=/camera//raw")), ("node", ("--params-file", "typo.yaml")), ("node", ("-p", "cameras:=[front, 1]")),
+    ("terminal", ("-p", "patience:=")), ("speaker", ("--no-such-flag",)), ("camera", ("-r", "image:=/camera//raw"))])
+def test_ros_arguments_that_cannot_be_used_end_in_a_sentence(program, words):
+    done = subprocess.run([sys.executable, "-m", f"clue_ros.ros.{program}", "--ros-args", *words], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "these ROS arguments cannot be used: " in done.stderr
+
+
 def test_an_empty_list_is_told_at_start(run_node):
     process = run_node("-p", "cameras:=[]")
     output, _ = process.communicate(timeout=60)

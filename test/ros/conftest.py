@@ -65,3 +65,15 @@ def script():
     from clue_ros.ros.pictures import demo_folder
     from clue_ros.ros.script import read_script
     return read_script(demo_folder())
+
+
+@pytest.fixture
+def clear(script):
+    """The demo's first step that a robot must not ask about."""
+    return next(step for step in script if step.expect == "box")
+
+
+@pytest.fixture
+def ambiguous(script):
+    """The demo's first step that it must ask about."""
+    return next(step for step in script if step.expect == "question")

@@ -10,11 +10,7 @@ from std_msgs.msg import String
 from clue_ros.action import Ground
 from clue_ros.msg import GroundedObject
 from clue_ros.ros.conversions import box_from_message
-from clue_ros.ros.script import BOX, QUESTION
 from clue_ros.tabletop.questions import Oracle
-
-Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
-Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
 
 
 class Goal:

@@ -9,11 +9,8 @@ from std_msgs.msg import String
 
 from clue_ros.action import Ground
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
-from clue_ros.ros.script import BOX, QUESTION
+from clue_ros.ros.script import BOX
 from company import DEACTIVATE, Manager
-
-Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
-Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
 
 
 @pytest.fixture

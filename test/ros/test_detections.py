@@ -5,7 +5,6 @@ from std_msgs.msg import Header
 
 from clue_ros.msg import GroundedObject
 from clue_ros.ros.detections import Detection2DArray, detection_message
-from clue_ros.ros.script import BOX
 from clue_ros.types import Box, Grounding
 
 needs_vision_msgs = pytest.mark.skipif(Detection2DArray is None, reason="vision_msgs is not installed")
@@ -22,8 +21,7 @@ def test_detection_message():
 
 
 @needs_vision_msgs
-def test_the_node_publishes_what_it_found(stage, embedded_engine, script):
-    clear = next(step for step in script if step.expect == BOX)
+def test_the_node_publishes_what_it_found(stage, embedded_engine, clear):
     play, heard = stage(embedded_engine), []
     play.person.create_subscription(Detection2DArray, "detections", heard.append, 10)
     play.until(lambda: play.node.count_subscribers("detections") and play.person.count_publishers("detections"))

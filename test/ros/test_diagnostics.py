@@ -11,7 +11,6 @@ from clue_ros.msg import GroundedObject, ModelProvenance
 from clue_ros.ros.diagnostics import Tally
 from clue_ros.ros.node import load_engine
 from clue_ros.ros.qos import LATCHED
-from clue_ros.ros.script import BOX
 from clue_ros.ros.session import Limits, Session, Snapshot
 from clue_ros.ros.words import OnChange
 from clue_ros.types import Ambiguity, Box, Decision, Grounding
@@ -123,8 +122,7 @@ class Watch:
         return status.level, status.message, {pair.key: pair.value for pair in status.values}
 
 
-def test_diagnostics_of_a_day(stage, embedded_engine, script):
-    clear = next(step for step in script if step.expect == BOX)
+def test_diagnostics_of_a_day(stage, embedded_engine, clear):
     play = stage(embedded_engine, max_frame_age=4.0, instruction_timeout=0.2)
     watch = Watch(play)
     level, _, values = watch.until("model", lambda level, *_: level == DiagnosticStatus.OK)

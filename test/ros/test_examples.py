@@ -100,13 +100,12 @@ def rgbd(stage, embedded_engine, step):
     return play
 
 
-def test_a_clear_object_is_picked_and_placed(stage, embedded_engine, script):
-    step = next(s for s in script if s.expect == BOX)
-    play = rgbd(stage, embedded_engine, step)
-    code, printed = end(start("pick_place.py", play.namespace, step.say, "--pace", "0.1"))
+def test_a_clear_object_is_picked_and_placed(stage, embedded_engine, clear):
+    play = rgbd(stage, embedded_engine, clear)
+    code, printed = end(start("pick_place.py", play.namespace, clear.say, "--pace", "0.1"))
     assert code == 0 and printed.endswith("done\n"), printed
     found = play.hear(GroundedObject)
-    assert box_from_message(found.box).iou(step.picture.box(step.target)) >= 0.5
+    assert box_from_message(found.box).iou(clear.picture.box(clear.target)) >= 0.5
     assert found.label in printed and "grasp" in printed
     play.until(lambda: len(play.poses) == 6)
     approach, grasp = play.poses[:2]
@@ -115,17 +114,16 @@ def test_a_clear_object_is_picked_and_placed(stage, embedded_engine, script):
 
 
 @pytest.mark.parametrize("typed", [False, True])
-def test_an_ambiguous_object_is_picked_after_the_answer(stage, embedded_engine, script, typed):
-    step = next(s for s in script if s.expect == QUESTION)
-    play = rgbd(stage, embedded_engine, step)
-    question, *_ = ask(step.picture.scene.objects, step.candidates)
-    oracle = Oracle(step.picture.scene.objects, step.target, np.random.default_rng(0))
-    answer = oracle.answer(question, step.candidates)
+def test_an_ambiguous_object_is_picked_after_the_answer(stage, embedded_engine, ambiguous, typed):
+    play = rgbd(stage, embedded_engine, ambiguous)
+    question, *_ = ask(ambiguous.picture.scene.objects, ambiguous.candidates)
+    oracle = Oracle(ambiguous.picture.scene.objects, ambiguous.target, np.random.default_rng(0))
+    answer = oracle.answer(question, ambiguous.candidates)
     arguments = () if typed else ("--answer", answer)
-    code, printed = end(start("pick_place.py", play.namespace, step.say, "--pace", "0.05", *arguments),
+    code, printed = end(start("pick_place.py", play.namespace, ambiguous.say, "--pace", "0.05", *arguments),
                         typed=f"{answer}\n" if typed else "")
     assert code == 0 and f"person  {answer}" in printed and re.search(r"robot   .*\?", printed), printed
-    assert box_from_message(play.hear(GroundedObject).box).iou(step.picture.box(step.target)) >= 0.5
+    assert box_from_message(play.hear(GroundedObject).box).iou(ambiguous.picture.box(ambiguous.target)) >= 0.5
 
 
 def test_it_says_why_nothing_is_picked(stage, embedded_engine, script):
@@ -146,11 +144,10 @@ def test_it_says_why_nothing_is_picked(stage, embedded_engine, script):
     assert code == 1 and "pick_place: there is no action `ground` within 0.5 s: start clue_node" in printed, printed
 
 
-def test_still_in_doubt_is_not_picked(stage, embedded_engine, script):
-    step = next(s for s in script if s.expect == QUESTION)
+def test_still_in_doubt_is_not_picked(stage, embedded_engine, ambiguous):
     play = stage(embedded_engine, turn_limit=0)
-    play.show(step.picture)
-    code, printed = end(start("pick_place.py", play.namespace, step.say))
+    play.show(ambiguous.picture)
+    code, printed = end(start("pick_place.py", play.namespace, ambiguous.say))
     assert code == 1 and "still in doubt" in printed and "nothing is picked" in printed, printed
 
 

@@ -13,14 +13,11 @@ from clue_ros.msg import AmbiguityHeatmap, Answer, GroundedObject
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.conversions import FROM_RGB, image_from_rgb
 from clue_ros.ros.qos import EVERY_WORD
-from clue_ros.ros.script import BOX, QUESTION
 from company import Stage
 
 HOUR = 3600
 GROUNDED, TURN_LIMIT = GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT
 PLAIN = {"max_frame_age": 5.0, "instruction_timeout": 30.0, "question_timeout": 60.0, "turn_limit": 1, "use_sim_time": False}
-Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
-Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_any_image_is_a_picture_or_is_refused(ros, msg):
 
 
 @pytest.mark.parametrize("width, height", [(1, 2 ** 16), (2 ** 16, 1), (30_000, 4), (4, 30_000), (1, 1)])
-def test_a_picture_of_any_shape_is_looked_at_and_drawn(embedded_engine, script, width, height):
+def test_a_picture_of_any_shape_is_looked_at_and_drawn(embedded_engine, width, height):
     engine = embedded_engine(None, None)
     frame = frame_from_image(Image(encoding="mono8", width=width, height=height, step=width, data=bytes(width * height)))
     dialog = Dialog.start("the red mug", turn_limit=0)
@@ -173,10 +173,9 @@ def test_every_image_and_instruction_ends_in_one_outcome(play, sent, msg, text):
         assert end.error == picture_or_sentence(msg) or WORD_CAUSES.search(end.error), end.error
 
 
-def test_not_one_outcome_too_many(play, sent, script):
+def test_not_one_outcome_too_many(play, sent, clear):
     assert not [m for m in play.rest() if isinstance(m, GroundedObject)]
     assert len(sent) - 1 == sent["said"] > 0
-    clear = next(step for step in script if step.expect == BOX)
     play.show(clear.picture)
     play.person.say(clear.say)
     assert play.hear(GroundedObject).box.x2 > 0
@@ -220,7 +219,7 @@ def test_any_parameter_is_set_or_refused_in_a_sentence(manage, name, value):
         assert name not in ROWS or value_of(manage, name) == before
 
 
-def test_a_parameter_of_no_known_type_and_then_the_node_goes_on(play, manage, script):
+def test_a_parameter_of_no_known_type_and_then_the_node_goes_on(play, manage, clear):
     """rclpy raises over it, in the node's own thread."""
     client = play.person.create_client(SetParameters, f"{play.namespace}/clue_node/set_parameters")
     assert client.wait_for_service(10.0)
@@ -230,9 +229,8 @@ def test_a_parameter_of_no_known_type_and_then_the_node_goes_on(play, manage, sc
         if not (row.read_only or row.unconfigured):
             assert manage.set(name, row.default) == ""
     assert manage.set("use_sim_time", False) == ""
-    step = next(step for step in script if step.expect == BOX)
-    play.show(step.picture)
-    play.person.say(step.say)
+    play.show(clear.picture)
+    play.person.say(clear.say)
     assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
 
 

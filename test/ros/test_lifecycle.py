@@ -3,19 +3,15 @@
 import threading
 import time
 
-import pytest
 import torch
 from lifecycle_msgs.msg import Transition
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.node import load_engine
-from clue_ros.ros.script import BOX, QUESTION
 from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
 
 NOT_ACTIVE = "the node is not active: bring it up with `ros2 lifecycle set"
-Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
-Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
 
 
 class Engine:

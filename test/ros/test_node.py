@@ -5,7 +5,6 @@ import time
 
 import cv2
 import numpy as np
-import pytest
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -15,11 +14,7 @@ from std_msgs.msg import Header, String
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.conversions import box_from_message, image_from_rgb
 from clue_ros.ros.node import load_engine
-from clue_ros.ros.script import BOX, QUESTION
 from clue_ros.tabletop.questions import Oracle
-
-Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
-Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
 
 
 def error_of(play, text="the red mug"):
@@ -209,7 +204,7 @@ def test_unusable_images_then_a_good_one(stage, embedded_engine, clear):
     assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
 
 
-def test_unusable_words(stage, embedded_engine, clear):
+def test_unusable_words(stage, embedded_engine):
     play = stage(embedded_engine)
     assert "the instruction is empty" in error_of(play, "")
     assert "the instruction is empty" in error_of(play, " \n ")
@@ -238,7 +233,7 @@ def test_unreadable_model_folder(stage, tmp_path):
     play.logged(sentence)
 
 
-def test_missing_file_of_a_model(stage, tmp_path, clear):
+def test_missing_file_of_a_model(stage, tmp_path):
     from clue_ros.model_folder import embedded
     folder = shutil.copytree(embedded(), tmp_path / "model")
     (folder / "detector" / "config.json").unlink()

@@ -16,7 +16,6 @@ from clue_ros.msg import GroundedObject
 from clue_ros.ros import parameters
 from clue_ros.ros.conversions import frame_from_image
 from clue_ros.ros.parameters import ROWS, TABLE, Settings
-from clue_ros.ros.script import BOX, QUESTION
 from clue_ros.types import InputError
 from company import Manager
 
@@ -107,9 +106,8 @@ def test_what_the_model_is_made_from_changes_only_without_a_model(bare):
 # -- at run time on real DDS, set by service as `ros2 param set` does ------------------------------------------------------
 
 
-def test_waiting_ends_by_the_present_limits(stage, embedded_engine, script):
+def test_waiting_ends_by_the_present_limits(stage, embedded_engine, ambiguous):
     """Those of a request that waits already, too."""
-    ambiguous = next(step for step in script if step.expect == QUESTION)
     play = stage(embedded_engine)
     manage = Manager(play)
     play.person.say(ambiguous.say)
@@ -132,8 +130,7 @@ def test_waiting_ends_by_the_present_limits(stage, embedded_engine, script):
     assert play.hear(String)
 
 
-def test_turn_limit_risk_and_overlay_act_on_the_next_instruction(stage, embedded_engine, script):
-    ambiguous = next(step for step in script if step.expect == QUESTION)
+def test_turn_limit_risk_and_overlay_act_on_the_next_instruction(stage, embedded_engine, ambiguous):
     play = stage(embedded_engine)
     manage = Manager(play)
     play.show(ambiguous.picture)

@@ -20,7 +20,6 @@ from action_msgs.msg import GoalStatus
 from clue_ros.action import Ground
 from clue_ros.model_folder import embedded
 from clue_ros.msg import GroundedObject
-from clue_ros.ros.script import BOX
 from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
 
 NODE = ("-m", "clue_ros.ros.node")
@@ -104,14 +103,13 @@ def test_a_signal_ends_it_within_two_seconds(run_node, state, number):
     assert end(process, number) < 2.0
 
 
-def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, namespace, company, script):
+def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, namespace, company, clear):
     play = company(namespace)
-    step = next(s for s in script if s.expect == BOX)
-    play.camera.show(small(step))
+    play.camera.show(small(clear))
     process = run_node(code=SLOW_NODE)
     client = play.ground_client()
     assert play.person.wait_for_node(20.0)
-    sent = client.send_goal_async(Ground.Goal(instruction=step.say))
+    sent = client.send_goal_async(Ground.Goal(instruction=clear.say))
     play.until(sent.done)
     result = sent.result().get_result_async()
     wait_for("looking", process)
@@ -123,14 +121,13 @@ def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, namespace, c
     play.until(lambda: not play.person.connected(), 2.0)  # it took its leave: nobody waits for it
 
 
-def test_a_node_that_is_killed_in_a_look_is_started_again_and_answers(run_node, namespace, company, script):
+def test_a_node_that_is_killed_in_a_look_is_started_again_and_answers(run_node, namespace, company, clear):
     """The camera and the person never stopped; of the killed node they hear nothing, of the new one the box."""
     play = company(namespace)
-    step = next(s for s in script if s.expect == BOX)
-    play.camera.show(small(step))
+    play.camera.show(small(clear))
     killed = run_node(code=SLOW_NODE)
     assert play.person.wait_for_node(60.0)
-    play.person.say(step.say)
+    play.person.say(clear.say)
     wait_for("looking", killed)
     killed.kill()
     assert killed.wait(5) == -signal.SIGKILL
@@ -138,7 +135,7 @@ def test_a_node_that_is_killed_in_a_look_is_started_again_and_answers(run_node, 
     started = run_node()
     wait_for("say what to look for on", started)
     for _ in range(20):  # what is said before the new node is discovered reaches nobody
-        play.person.say(step.say)
+        play.person.say(clear.say)
         if any(isinstance(m, GroundedObject) and m.outcome == GroundedObject.OUTCOME_GROUNDED for m in play.rest(1.5)):
             break
     else:
@@ -197,7 +194,7 @@ def large_model(folder):
     return sum(p.numel() for p in model.parameters()) * torch.float32.itemsize / 2 ** 20
 
 
-def test_a_model_that_memory_is_too_small_for_and_then_one_that_fits(run_node, namespace, company, tmp_path, script):
+def test_a_model_that_memory_is_too_small_for_and_then_one_that_fits(run_node, namespace, company, tmp_path, clear):
     """The system itself refuses the memory, as it does in a container."""
     play = company(namespace)
     weights = large_model(tmp_path / "large")
@@ -213,17 +210,15 @@ def test_a_model_that_memory_is_too_small_for_and_then_one_that_fits(run_node, n
     error = play.hear(GroundedObject).error
     assert error.startswith("out of memory while loading the model: use a smaller model"), error
     assert manage.set("model", "tabletop") == "" and manage.do(CONFIGURE, ACTIVATE)
-    step = next(s for s in script if s.expect == BOX)
-    play.camera.show(small(step))
-    play.person.say(step.say)
+    play.camera.show(small(clear))
+    play.person.say(clear.say)
     assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
     assert end(process) < 2.0
 
 
-def test_cleanup_gives_the_memory_back(run_node, namespace, company, tmp_path, script):
+def test_cleanup_gives_the_memory_back(run_node, namespace, company, tmp_path, clear):
     """Also prints what each state takes: pytest -s test/ros/test_process.py -k memory"""
     play = company(namespace)
-    step = next(s for s in script if s.expect == BOX)
     weights = large_model(tmp_path / "large")
     process = run_node("-p", "autostart:=false")
     assert play.person.wait_for_node(60.0)
@@ -233,9 +228,9 @@ def test_cleanup_gives_the_memory_back(run_node, namespace, company, tmp_path, s
     assert manage.do(CONFIGURE)
     table["inactive, the embedded model loaded"] = resident(process)
     assert manage.do(ACTIVATE)
-    play.camera.show(small(step))
+    play.camera.show(small(clear))
     for _ in range(10):
-        play.person.say(step.say)
+        play.person.say(clear.say)
         assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
     table["active, after 10 looks"] = resident(process)
     play.camera.show(None)

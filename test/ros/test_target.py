@@ -15,7 +15,6 @@ from std_msgs.msg import Header
 
 from clue_ros.msg import GroundedObject
 from clue_ros.ros.conversions import box_from_message, nanoseconds
-from clue_ros.ros.script import BOX as CLEAR
 from clue_ros.ros.target import back_project, depth_in_box, depth_in_metres, locate
 from clue_ros.types import Box, InputError
 from company import Manager
@@ -223,8 +222,7 @@ class DepthCamera:
             self.depth.publish(depth_message(self.metres, "16UC1", header=header))
 
 
-def test_target_on_real_dds(stage, embedded_engine, script):
-    clear = next(step for step in script if step.expect == CLEAR)
+def test_target_on_real_dds(stage, embedded_engine, clear):
     play = stage(embedded_engine, depth=True)
     camera = DepthCamera(play)
     play.show(clear.picture)
@@ -273,8 +271,7 @@ def test_target_on_real_dds(stage, embedded_engine, script):
     assert len(camera.targets) == 1
 
 
-def test_depth_parameters_act_on_the_next_box(stage, embedded_engine, script):
-    clear = next(step for step in script if step.expect == CLEAR)
+def test_depth_parameters_act_on_the_next_box(stage, embedded_engine, clear):
     play = stage(embedded_engine, depth=True)
     manage, camera = Manager(play), DepthCamera(play)
     camera.changes = {"p": np.column_stack([2 * K, np.zeros(3)]).ravel()}

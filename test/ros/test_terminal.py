@@ -13,12 +13,9 @@ import pytest
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, CandidateBox, GroundedObject
-from clue_ros.ros.script import BOX, QUESTION
 from clue_ros.ros.session import Outcome
 from clue_ros.ros.terminal import Conversation, describe
 
-Clear = pytest.fixture(lambda script: next(s for s in script if s.expect == BOX), name="clear")
-Ambiguous = pytest.fixture(lambda script: next(s for s in script if s.expect == QUESTION), name="ambiguous")
 PATIENCE = 60.0
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
-from clue_ros.model_folder import load
+from clue_ros.model_folder import embedded, load
 from clue_ros.training.base import GroundedBatches
 from clue_ros.training.forward import fourier_locations_, smooth_locations
 from clue_ros.training.loop import LoopConfig, fit, optimisers_of
@@ -47,6 +47,18 @@ def test_a_stopped_run_resumes_to_the_same_loss(data, trained, tmp_path):
     assert len(losses(tmp_path / "parts")) == 2
     train_ivg(DEBUG["ivg"], [data], base, tmp_path / "parts")
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+
+
+@pytest.mark.parametrize("config", ["tabletop", "paligemma2"])
+def test_a_config_for_another_decoder_is_refused(data, trained, tmp_path, config):
+    with pytest.raises(InputError, match="the base has 3: use --config"):
+        train_ivg(CONFIGS[config]["ivg"], [data], trained / "base", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_of_another_base_is_refused(data, trained, tmp_path):
+    with pytest.raises(InputError, match="is no adapter for this base"):
+        train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", embedded() / "adapter", tmp_path / "out")
 
 
 def test_what_is_logged_after_a_resumed_step_is_a_mean(tmp_path):

@@ -145,6 +145,24 @@ def test_no_node_and_a_node_that_goes(stage, embedded_engine, piped):
     assert talk.returncode == 1 and errors.startswith("clue_node has gone: start it")
 
 
+def test_bytes_that_are_no_text_are_said_as_well_as_can_be(stage, embedded_engine, clear, dialog):
+    play = stage(embedded_engine)
+    play.show(clear.picture)
+    talk = dialog(play.namespace, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    typed = b"\x00\x1b\n" + clear.say.encode().replace(b" ", b"\x00", 1) + b" caf\xe9\n"
+    said, errors = talk.communicate(typed, timeout=PATIENCE)
+    first, *rest = said.decode().splitlines()
+    assert talk.returncode == 0 and not errors
+    assert first.startswith(f"person  {clear.say} caf") and rest  # the robot's reply
+
+
+def test_a_node_that_says_nothing(stage, embedded_engine, piped):
+    play = stage(embedded_engine)  # there is no image: the instruction waits
+    talk = piped(play.namespace, "-p", "patience:=2.0")
+    _, errors = talk.communicate("the red mug\n", timeout=PATIENCE)
+    assert talk.returncode == 1 and errors.startswith("clue_node said nothing for 2 s: was it started again")
+
+
 def test_at_the_keyboard(stage, embedded_engine, ambiguous, clear, at_keyboard):
     play = stage(embedded_engine)
     play.show(ambiguous.picture)

@@ -33,5 +33,5 @@ class Labelled:
         if self.reader == "invig":
             return read_invig(self.data, self.split, allow_download=self.allow_download)
         if self.split or self.allow_download:
-            raise InputError(f"a split and downloads are InViG's; the reader is {self.reader}")
+            raise InputError(f"a split and downloads are InViG's: leave them out for --reader {self.reader}")
         return READERS[self.reader](Path(self.data))

@@ -90,5 +90,5 @@ def test_two_parts_share_no_picture(instances):
 
 
 def test_a_split_is_invigs_alone(scenes):
-    with pytest.raises(InputError, match="the reader is coco"):
+    with pytest.raises(InputError, match="leave them out for --reader coco"):
         Labelled(scenes, "coco", split="test").read()

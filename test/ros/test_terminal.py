@@ -158,9 +158,9 @@ def test_bytes_that_are_no_text_are_said_as_well_as_can_be(stage, embedded_engin
 
 def test_a_node_that_says_nothing(stage, embedded_engine, piped):
     play = stage(embedded_engine)  # there is no image: the instruction waits
-    talk = piped(play.namespace, "-p", "patience:=2.0")
+    talk = piped(play.namespace, "-p", "patience:=10.0")
     _, errors = talk.communicate("the red mug\n", timeout=PATIENCE)
-    assert talk.returncode == 1 and errors.startswith("clue_node said nothing for 2 s: was it started again")
+    assert talk.returncode == 1 and errors.startswith("clue_node said nothing for 10 s: was it started again")
 
 
 def test_at_the_keyboard(stage, embedded_engine, ambiguous, clear, at_keyboard):

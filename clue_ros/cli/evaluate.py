@@ -26,11 +26,12 @@ def parser() -> argparse.ArgumentParser:
     """Its command line."""
     parser = argparse.ArgumentParser(description="Measure a model. Every score has a 95 % bootstrap interval.")
     commands = parser.add_subparsers(required=True)
-    _suite(commands, "grounding", "clear instructions")
-    _suite(commands, "ambiguity", "counterfactual pairs and questions")
-    _suite(commands, "it2p", "IT2P photographs")
     add_labelled(_suite(commands, "records", "any labelled data set, through its reader"))
     episodes = _suite(commands, "episodes", "whole dialogs with the rule-based oracle")
+    for suite in (_suite(commands, "grounding", "clear instructions"),
+                  _suite(commands, "ambiguity", "counterfactual pairs and questions"),
+                  _suite(commands, "it2p", "IT2P photographs"), episodes):
+        suite.add_argument("--data", type=Path, required=True)
     episodes.add_argument("--noise", type=float, default=0.0, help="share of answers that name another option")
     table = commands.add_parser("table", help="every variant and baseline, on every data set; a stopped run goes on")
     for name, text in (("train", "to fit the rows on"), ("held-out", "for their probabilities and thresholds"),
@@ -60,8 +61,6 @@ def parser() -> argparse.ArgumentParser:
 
 def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite = commands.add_parser(name, help=help_text)
-    if name != "records":
-        suite.add_argument("--data", type=Path, required=True)
     suite.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
     suite.add_argument("--device", default="auto")
     suite.add_argument("--seed", type=natural, default=0, help="draws the expressions")

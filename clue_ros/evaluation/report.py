@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clue_ros.evaluation.metrics import Score
@@ -11,9 +12,14 @@ from clue_ros.evaluation.metrics import Score
 
 def markdown(table: dict[str, Score]) -> str:
     """A Markdown table: metric, value, 95 % interval, count."""
-    lines = ["| metric | value | 95 % interval | n |", "|---|---|---|---|"]
-    lines += [f"| {name} | {s.value:.3f} | {s.low:.3f} – {s.high:.3f} | {s.count} |" for name, s in table.items()]
-    return "\n".join(lines)
+    return grid(["metric", "value", "95 % interval", "n"],
+                ([name, f"{s.value:.3f}", f"{s.low:.3f} – {s.high:.3f}", str(s.count)] for name, s in table.items()))
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of these cells."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 
 def write(table: dict[str, Score], settings: dict, file: Path) -> None:

@@ -11,6 +11,7 @@ from clue_ros.evaluation import suites
 from clue_ros.evaluation.episodes import episodes
 from clue_ros.evaluation.looks import Table
 from clue_ros.evaluation.metrics import Score, bootstrap
+from clue_ros.evaluation.report import grid
 from clue_ros.pipeline import Clue
 
 NOISE = 0.1  # share of the noisy oracle's answers that name another option
@@ -43,6 +44,4 @@ def measure(clue: Clue, folder: Path, seed: int, limit: int | None, file: Path) 
 
 def markdown(measured: dict[str, Table]) -> str:
     """A row a model."""
-    lines = ["| model | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    return "\n".join([*lines, *(f"| {name} | " + " | ".join(str(table[c]) for c in COLUMNS) + " |"
-                                for name, table in measured.items())])
+    return grid(["model", *COLUMNS], ([name, *(str(table[c]) for c in COLUMNS)] for name, table in measured.items()))

@@ -22,6 +22,7 @@ from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.looks import Table
 from clue_ros.evaluation.metrics import AURC, Score, area_under_risk_coverage, auroc, bootstrap, detection_scores
+from clue_ros.evaluation.report import grid
 from clue_ros.evaluation.variants import Variant
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
@@ -169,20 +170,17 @@ def _plain(tree: object) -> object:
 
 def markdown(scores: dict[str, dict[str, Table]], test: str) -> str:
     """A row's scores on one data set."""
-    count = next(iter(scores.values()))[test]["F1"].count
-    head = ["F1", "precision", "recall", "AUROC", BEHIND, "AUPRC", "ECE", "AURC"]
-    lines = [f"{test}, n {count}:", "", "| row | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
-    for row, found in scores.items():
-        if test in found:
-            s = found[test]
-            short = (f"{s[name].value:.3f}" for name in ("precision", "recall", "AUROC"))
-            last = (f"{s[name].value:.3f}" for name in ("AUPRC", "ECE", AURC))
-            lines.append(f"| {row} | {s['F1']} | {' | '.join(short)} | {_signed(s[BEHIND])} | {' | '.join(last)} |")
-    return "\n".join(lines)
+    def cells(row: str, s: Table) -> list[str]:
+        plain = {name: f"{s[name].value:.3f}" for name in ("precision", "recall", "AUROC", "AUPRC", "ECE", AURC)}
+        return [row, str(s["F1"]), plain["precision"], plain["recall"], plain["AUROC"], _signed(s[BEHIND]), plain["AUPRC"],
+                plain["ECE"], plain[AURC]]
+    found = {row: tests[test] for row, tests in scores.items() if test in tests}
+    count = next(iter(found.values()))["F1"].count
+    return f"{test}, n {count}:\n\n" + grid(["row", "F1", "precision", "recall", "AUROC", BEHIND, "AUPRC", "ECE", "AURC"],
+                                            (cells(row, s) for row, s in found.items()))
 
 
 def _markdown_contrasts(contrasts: dict[str, dict[str, Score]], tests: list[str]) -> str:
     """What one row is ahead of another by, on each data set."""
-    lines = ["| AUROC of one row, less that of another | " + " | ".join(tests) + " |", "|---" * (len(tests) + 1) + "|"]
-    return "\n".join([*lines, *(f"| {name} | " + " | ".join(_signed(less[test]) for test in tests) + " |"
-                                for name, less in contrasts.items())])
+    return grid(["AUROC of one row, less that of another", *tests],
+                ([name, *(_signed(less[test]) for test in tests)] for name, less in contrasts.items()))

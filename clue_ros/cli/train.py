@@ -1,4 +1,4 @@
-"""clue-train base|further|ivg|ambiguity|calibrate|assemble ...: a command for each recipe of `clue_ros.training.recipes`."""
+"""clue-train base|further|naming|ivg|ambiguity|calibrate|assemble ...: a command for each recipe of `clue_ros.training.recipes`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def parser() -> argparse.ArgumentParser:
     further = _recipe(commands, "further", "go on with a base, on other or more data, with a deeper tower or larger pictures",
                       _further)
     further.add_argument("--base", type=Path, required=True, help="folder of the run of `base` or `further` to go on with")
+    naming = _recipe(commands, "naming", "for an ablation: a base of another one's tower that is never taught where things are",
+                     _naming)
+    naming.add_argument("--base", type=Path, required=True, help="folder of the base whose tower is taken")
     _adapting(commands, "ivg", "LoRA dialog training: when to ask and what, what answers mean", _ivg)
     ambiguity = _adapting(commands, "ambiguity", "LoRA and the CNN detector, then its calibration", _ambiguity)
     ambiguity.add_argument("--adapter", type=Path, required=True, help="adapter/ of the ivg recipe")
@@ -46,7 +49,7 @@ def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParse
     parser = commands.add_parser(name, help=help_text)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="data set folders of clue-tabletop write")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "debug", "paligemma2"), default="tabletop")
+    parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "head-mean", "debug", "paligemma2"), default="tabletop")
     parser.add_argument("--seed", type=natural, default=0)
     parser.set_defaults(call=call)
     return parser
@@ -76,6 +79,11 @@ def _base(a: argparse.Namespace) -> None:
 def _further(a: argparse.Namespace) -> None:
     from clue_ros.training.recipes import train_further
     print(f"base: {train_further(_config(a, 'further'), a.data, a.base, a.out, seed=a.seed)}")
+
+
+def _naming(a: argparse.Namespace) -> None:
+    from clue_ros.training.recipes import train_naming
+    print(f"base: {train_naming(_config(a, 'naming'), a.data, a.base, a.out, seed=a.seed)}")
 
 
 def _ivg(a: argparse.Namespace) -> None:

@@ -25,11 +25,11 @@ class Row:
     instance: tuple[int, ...]
 
 
-def encode(example: Example, grammar: Grammar) -> Row:
-    """A question when the example has one, else its boxes in order."""
+def encode(example: Example, grammar: Grammar, *, places: bool = True) -> Row:
+    """A question when the example has one, else its boxes in order, or without `places` what it is called only."""
     encoded = grammar.prefix(example.prompt)
-    if example.question is not None:
-        suffix = grammar.question_suffix(example.question)
+    if example.question is not None or not places:
+        suffix = grammar.name_suffix(example.label) if example.question is None else grammar.question_suffix(example.question)
         return Row(encoded.ids, encoded.words, suffix, (-1,) * len(suffix))
     suffix = grammar.boxes_suffix(list(example.boxes), UNIT, example.label)
     instance, box = [], -1

@@ -57,15 +57,11 @@ def pattern_texture(rng: np.random.Generator, stretch: int) -> bytes:
     return cv2.imencode(".png", cv2.merge([grey] * 3))[1].tobytes()
 
 
-def parts_of(world: World) -> dict:
-    """The meshes of every shape's parts, as `meshes.PARTS`."""
-    return meshes.UNSEEN_PARTS if world.unseen else meshes.PARTS
-
-
 def forms_of(world: World, shape: str, rng: np.random.Generator) -> list[Parts]:
     """What the bodies of one shape look like, in large: all alike, or each another member of its family."""
+    parts = meshes.UNSEEN_PARTS if world.unseen else meshes.PARTS
     forms = ([FAMILIES[shape](rng) for _ in range(COPIES)] if world.varied else
-             [[(build(), rgb) for build, rgb in parts_of(world)[shape]]])
+             [[(build(), rgb) for build, rgb in parts[shape]]])
     reshaped = []
     for form in forms:
         proportions = 1 + world.proportions * rng.uniform(-1, 1, 3)
@@ -265,9 +261,9 @@ class Renderer:
     def _outline(self, pose: Pose, geoms: np.ndarray) -> tuple[tuple[float, float, float, float], float] | None:
         """Box of the visible pixels and visible share; None when hidden or touching the image border."""
         height, width = geoms.shape
-        first = int(self.model.body(f"slot{pose.slot}").geomadr[0])
-        parts = range(first, first + len(parts_of(self.world)[pose.shape]))
-        ys, xs = np.nonzero((geoms >= first) & (geoms < parts.stop))
+        body = self.model.body(f"slot{pose.slot}")
+        parts = range(int(body.geomadr[0]), int(body.geomadr[0] + body.geomnum[0]))
+        ys, xs = np.nonzero((geoms >= parts.start) & (geoms < parts.stop))
         if len(xs) < 20 or xs.min() == 0 or ys.min() == 0 or xs.max() == width - 1 or ys.max() == height - 1:
             return None
         pixels = np.concatenate([self._project(geom) for geom in parts])

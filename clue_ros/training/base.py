@@ -48,6 +48,7 @@ class GroundedBatches:
     """Batch n, as a pure function of (seed, n): `images` augmented scenes with `prompts` examples each.
 
     twins: chance that the next two images are a counterfactual pair with the same words, where the data has pairs.
+    places: whether the suffix of a clear prompt says where the object is; else it only names it.
     """
 
     source: SceneImages
@@ -59,6 +60,7 @@ class GroundedBatches:
     seed: int
     mixture: Mixture = BASE_MIXTURE
     twins: float = 0.0
+    places: bool = True
 
     def __post_init__(self) -> None:
         if self.grammar.image_tokens != self.grid ** 2:
@@ -84,7 +86,7 @@ class GroundedBatches:
                 owner = patch_owner(scene, self.grid)
                 dense.append(dense_target(scene, owner))
                 owner = owner.ravel()
-                rows += [encode(e, self.grammar) for e in found]
+                rows += [encode(e, self.grammar, places=self.places) for e in found]
                 truths += [(owner, e) for e in found]
         batch = collate(rows, self.grammar.pad)
         batch["pixel_values"] = torch.from_numpy(np.stack(pixels))

@@ -44,6 +44,16 @@ class FurtherConfig:
 
 
 @dataclass(frozen=True)
+class NamingConfig:
+    """The base without the detection mixture: batches of images x prompts."""
+
+    loop: LoopConfig = LoopConfig(steps=800, learning_rate=7e-4, weight_decay=0.02, muon=True)
+    images: int = 12
+    prompts: int = 3
+    twins: float = 0.35
+
+
+@dataclass(frozen=True)
 class AdapterConfig:
     """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
     of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
@@ -66,18 +76,20 @@ class AdapterConfig:
 
 _TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
              heads=4, key_value_heads=2, mlp=64)
+_SETTLE = LoopConfig(steps=1500, learning_rate=2e-3, weight_decay=5e-2, workers=0)
 _SHORT = LoopConfig(steps=4, learning_rate=1e-3, warmup=1, save_every=2, log_every=1, workers=0)
 _LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
 # The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
 _PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
 
-CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
+CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | AdapterConfig]] = {
     "tabletop": {
         "base": BaseConfig(),
         "further": FurtherConfig(),
+        "naming": NamingConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
         "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6,
-                                   settle=LoopConfig(steps=1500, learning_rate=2e-3, weight_decay=5e-2, workers=0)),
+                                   settle=_SETTLE),
     },
     # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
     "fine": {
@@ -88,9 +100,13 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | AdapterConfig]] = {
     },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
+    # The paper's own map: the heads' mean, with a LoRA that is trained for it; as long as the shipped detector's last training.
+    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=240, learning_rate=4e-4, warmup=30), twins=0.6, settle=_SETTLE,
+                                             head_mean=True)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),
+        "naming": NamingConfig(_SHORT, 2, 2),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
         "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), settle=_SHORT, settle_looks=2,
                                    settle_batch=4),

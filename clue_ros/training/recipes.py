@@ -8,7 +8,10 @@
     clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
                          --out runs/ambiguity                                 (data/val: written with --pairs, another seed)
 
-The last one leaves the model in runs/ambiguity/model, calibrated. Of other parts, `clue-train assemble` makes a model, and
+    clue-train naming    --data data/train --base runs/base/model --out runs/naming    (for an ablation: a base that was never
+                         taught where things are, from here runs/naming/model)
+
+The one before the last leaves the model in runs/ambiguity/model, calibrated. Of other parts, `clue-train assemble` makes a model, and
 `clue-train calibrate` sets its threshold.
 
 Each takes `--config debug` to run in under a minute on a CPU. `--config paligemma2 --base google/paligemma2-3b-mix-448` (a
@@ -37,15 +40,17 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.model_folder import save_detector
 from clue_ros.tabletop.scene import Scene
-from clue_ros.training.base import BASE_MIXTURE, GroundedBatches, Mixture, Taught, grounded_losses
-from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig
+from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Taught, grounded_losses
+from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig, NamingConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
 from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, claim, fit
+from clue_ros.training.naming import NAMING_MIXTURE, naming_losses
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
 from clue_ros.types import InputError
-from clue_ros.vlm.build import Size, grid_of, new_model, sincos_positions_, vision_config, whiten_patches_, with_grown_tower
+from clue_ros.vlm.build import (Size, grid_of, new_model, sincos_positions_, vision_config, whiten_patches_, with_fresh_decoder,
+                                with_grown_tower)
 from clue_ros.vlm.paligemma import use_probed_attention
 from clue_ros.vlm.tokens import Grammar
 from clue_ros.vlm.vocabulary import train_tokenizer
@@ -92,6 +97,23 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     load_tower(model.model.vision_tower, tower)
     taught.dense.load_state_dict(head)
     return _refined(taught, config, grammar.tokenizer, source, out, seed, seed + 6)
+
+
+def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0) -> Path:
+    """A base without the detection mixture, of the tower of `base`; returns `out/model`."""
+    source = read_training(data)
+    old, grammar = read_base(base)
+    claim(out, recipe="naming", data=data, seed=seed, base=base)
+    torch.manual_seed(seed)
+    model = with_fresh_decoder(old.float())
+    model.model.vision_tower.requires_grad_(False)
+    use_probed_attention(model)
+    fourier_locations_(model.get_input_embeddings(), grammar.first_location, seed)  # as in the base recipe, here never trained
+    batches = replace(_batches(config, model, grammar, source, seed + 8, NAMING_MIXTURE), places=False)
+    fit(Taught(model, Emphasis(), base=False), batches, naming_losses(grammar.first_location), replace(config.loop, seed=seed),
+        out, name="naming")
+    save_base(model, grammar.tokenizer, out / "model")
+    return out / "model"
 
 
 def _refined(taught: Taught, config: BaseConfig | FurtherConfig, tokenizer, source: SceneImages, out: Path, seed: int,
@@ -193,7 +215,7 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
     return model, Grammar(tokenizer, grid_of(model.config.vision_config) ** 2)
 
 
-def _batches(config: BaseConfig | FurtherConfig | AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages,
+def _batches(config: BaseConfig | FurtherConfig | NamingConfig | AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages,
              seed: int, mixture: Mixture = BASE_MIXTURE) -> GroundedBatches:
     """What to train this model on, as large as its pictures are."""
     vision = model.config.vision_config

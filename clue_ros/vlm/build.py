@@ -70,6 +70,13 @@ def new_model(size: Size, tokenizer) -> PaliGemmaForConditionalGeneration:
     return model
 
 
+def with_fresh_decoder(model: PaliGemmaForConditionalGeneration) -> PaliGemmaForConditionalGeneration:
+    """The model's tower before a projector and a decoder with random weights."""
+    fresh = PaliGemmaForConditionalGeneration(copy.deepcopy(model.config))
+    fresh.model.vision_tower.load_state_dict(model.model.vision_tower.state_dict())
+    return fresh
+
+
 @torch.no_grad()
 def with_grown_tower(model: PaliGemmaForConditionalGeneration, layers: int = 0, side: int | None = None,
                      ) -> PaliGemmaForConditionalGeneration:

@@ -130,6 +130,10 @@ class Grammar:
             ids += (self.plain(" ; ") if k else ()) + self.location_ids(box, size) + self.plain(" " + label)
         return ids + (self.eos,)
 
+    def name_suffix(self, label: str) -> tuple[int, ...]:
+        """What an object is called, without where it is, and eos."""
+        return (*self.plain(" " + label), self.eos)
+
     def question_suffix(self, question: str) -> tuple[int, ...]:
         """The condition token, the question and eos."""
         return (self.clarify, *self.plain(question), self.eos)

@@ -169,11 +169,10 @@ def test_proportions_vary_and_the_foot_stays_on_the_table():
 
 
 @pytest.mark.parametrize("shape", families.FAMILIES)
-def test_members_of_a_family_differ_stand_on_the_table_and_have_its_parts(shape):
+def test_members_of_a_family_differ_and_stand_on_the_table(shape):
     rng = np.random.default_rng(1)
     members = [families.FAMILIES[shape](rng) for _ in range(50)]
     for member in members:
-        assert len(member) == len(meshes.PARTS[shape])
         (vertices, faces), own = member[0]
         assert vertices[:, 2].min() == pytest.approx(0, abs=1e-9) and faces.max() == len(vertices) - 1
         assert own is None  # the first part takes the object's colour
@@ -187,7 +186,7 @@ def test_no_member_of_a_family_is_like_an_unseen_mesh():
     for _ in range(100):
         (block, _), _ = families.a_block(rng)[0]
         long, deep, high = sorted(np.ptp(block, axis=0), reverse=True)
-        assert high > 0.7 * long  # the unseen brick: 0.5
+        assert high > 0.6 * long  # the unseen brick: 0.5
         (ball, _), _ = families.a_ball(rng)[0]
         assert np.ptp(ball[:, 2]) < 1.2 * np.ptp(ball[:, 1])  # the unseen ball: 1.4
         (can, _), _ = families.a_can(rng)[0]
@@ -196,7 +195,7 @@ def test_no_member_of_a_family_is_like_an_unseen_mesh():
         radii = np.hypot(bottle[:, 0], bottle[:, 1])
         assert bottle[radii.argmax(), 2] == 0  # widest at its foot: no belly
         (bowl, _), _ = families.a_bowl(rng)[0]
-        outer = bowl[:len(bowl) // 2]
+        outer = bowl  # the first part has no inside
         rim = outer[:, 0].max()
         foot = radius_at(outer[np.hypot(outer[:, 0], outer[:, 1]) > 1e-3], 0.0)
         assert radius_at(outer, outer[:, 2].max() / 2) > (foot + rim) / 2 + 0.05 * rim  # walls that bulge, not straight ones

@@ -15,10 +15,11 @@ from clue_ros.training.base import GroundedBatches
 from clue_ros.training.forward import fourier_locations_, smooth_locations
 from clue_ros.training.loop import LoopConfig, fit, optimisers_of
 from clue_ros.training.configs import CONFIGS
-from clue_ros.training.recipes import train_ambiguity, train_further, train_ivg
+from clue_ros.training.naming import NAMING_MIXTURE
+from clue_ros.training.recipes import read_base, train_ambiguity, train_further, train_ivg, train_naming
 from clue_ros.training.vision import patch_owner
 from clue_ros.types import Box, Frame, InputError
-from clue_ros.vlm.build import with_grown_tower
+from clue_ros.vlm.build import grid_of, with_grown_tower
 from clue_ros.vlm.tokens import Grammar
 
 DEBUG = CONFIGS["debug"]
@@ -132,6 +133,28 @@ def test_a_base_is_gone_on_with(data, base_run, tmp_path):
     assert after["num_hidden_layers"] == before["num_hidden_layers"] + 1
     assert (before["image_size"], after["image_size"]) == (64, 80)
     train_further(DEBUG["further"], [data], tmp_path / "further", tmp_path / "again")  # as often as one likes
+
+
+def test_a_base_that_is_taught_names_meets_no_place_and_keeps_the_tower(data, base_run, tmp_path):
+    seen: set[int] = set()
+
+    class Watched(GroundedBatches):
+        def __call__(self, step):
+            batch = super().__call__(step)
+            seen.update(batch["labels"].ravel().tolist())
+            return batch
+    before, grammar = read_base(base_run / "model")
+    first = grammar.first_location
+    vision = before.config.vision_config
+    batches = Watched(SceneImages(data), grammar, vision.image_size, grid_of(vision), 4, 4, 0, NAMING_MIXTURE, places=False)
+    for step in range(6):
+        batches(step)
+    assert grammar.clarify in seen and len(seen) > 10 and not any(first <= label < first + 1024 for label in seen)
+
+    after, _ = read_base(train_naming(DEBUG["naming"], [data], base_run / "model", tmp_path / "naming"))
+    same = {name: torch.equal(weight, after.state_dict()[name]) for name, weight in before.state_dict().items()}
+    assert all(same[name] for name in same if "vision_tower" in name)
+    assert not any(same[name] for name in same if "q_proj" in name and "language_model" in name)
 
 
 def test_prompts_for_another_number_of_image_tokens_are_refused(data, tiny):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from clue_ros.types import Ambiguity, Prompt, Turn
@@ -45,3 +46,8 @@ class Dialog:
 def should_ask(ambiguity: Ambiguity, dialog: Dialog) -> bool:
     """Ask when the detector says so and the turn limit allows it; at the limit point at the likeliest object."""
     return ambiguity.is_ambiguous and dialog.may_ask()
+
+
+def meaning(question: str) -> tuple[str, ...]:
+    """What two questions share that ask the same, be it with their options in another order: their words."""
+    return tuple(sorted(re.findall(r"\w+", question.lower())))

@@ -21,7 +21,7 @@ import numpy as np
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector
-from clue_ros.dialog import Dialog, should_ask
+from clue_ros.dialog import Dialog, meaning, should_ask
 from clue_ros.types import Ambiguity, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
@@ -56,8 +56,8 @@ class Clue:
         """A question, unless it was answered before, be it with its options in another order: nobody wants to be asked twice,
         and it would settle nothing."""
         question = self.vlm.question(prefill)
-        asked = [sorted(turn.question.split()) for turn in dialog.prompt.turns]
-        return None if sorted(question.text.split()) in asked else question
+        asked = [meaning(turn.question) for turn in dialog.prompt.turns]
+        return None if meaning(question.text) in asked else question
 
     def warm_up(self) -> None:
         """Take every path once on an empty picture, so that the first look is as fast as the second."""

@@ -101,10 +101,11 @@ def own_version() -> str:
 
 
 def commit() -> str:
-    """The git commit of the sources this file belongs to; "" when it was installed without them."""
+    """The git commit of the sources this file belongs to, or was installed from; "" when it is not known."""
     root = Path(__file__).resolve().parents[1]
-    if not (root / "package.xml").is_file():
-        return ""  # an installed copy may lie in somebody else's repository
+    if not (root / "package.xml").is_file():  # installed, maybe into somebody else's repository
+        noted = shipped("source-commit.txt")
+        return noted.read_text(encoding="utf-8").strip() if noted else ""
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     quiet = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # looking must not get in the way of somebody's commit
     try:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from clue_ros.data.examples import Example
 from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.dialog import Dialog
+from clue_ros.dialog import Dialog, meaning
 from clue_ros.evaluation.metrics import Score, bootstrap
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.pipeline import Clue
@@ -48,19 +48,15 @@ def play(clue: Clue, frame: Frame, scene: Scene, example: Example, target: int, 
         dialog = dialog.ask(outcome.text).answer(oracle.answer(outcome.text, left))
         left = _still_possible(scene, left, outcome.text, target)
     iou = outcome.box.iou(in_pixels(Box(*scene.objects[target].box), frame.size))
-    return Episode(example.ambiguous, len(asked), true, iou, len(left) > 1, len(set(map(_meaning, asked))) < len(asked))
-
-
-def _meaning(question: str) -> tuple[str, ...]:
-    """What two questions share that ask the same."""
-    return tuple(sorted(question.lower().split()))
+    return Episode(example.ambiguous, len(asked), true, iou, len(left) > 1, len(set(map(meaning, asked))) < len(asked))
 
 
 def _still_possible(scene: Scene, left: tuple[int, ...], question: str, target: int) -> tuple[int, ...]:
-    """The candidates that share the target's answer; the target alone after a full description."""
+    """The candidates that share the target's answer: its option, or its full description where no option fits it."""
     reading = questions.parse(question)
     groups = questions.selected(scene.objects, left, *reading) if reading else {}
-    return next((members for members in groups.values() if target in members), (target,))
+    alike = tuple(i for i in left if questions.described(scene.objects[i]) == questions.described(scene.objects[target]))
+    return next((members for members in groups.values() if target in members), alike)
 
 
 def play_all(clue: Clue, folder: Path, seed: int, limit: int | None = None, noise: float = 0.0) -> list[Episode]:

@@ -14,7 +14,8 @@ from scipy.stats import rankdata
 
 from clue_ros.types import InputError
 
-AURC = "area under risk-coverage"
+AURC, ACTS_WRONGLY, ASKS = "area under risk-coverage", "acts wrongly, of all prompts", "asks"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -142,8 +143,8 @@ def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float,
                 groups: np.ndarray | None = None) -> dict[str, Score]:
     """What acting without a question below the threshold costs. wrong bool[n]: acting would be. groups: as `bootstrap`."""
     acts = probability < threshold
-    return {"acts wrongly, of all prompts": bootstrap(np.mean, acts & wrong, groups=groups),
-            "asks": bootstrap(np.mean, ~acts, groups=groups),
+    return {ACTS_WRONGLY: bootstrap(np.mean, acts & wrong, groups=groups),
+            ASKS: bootstrap(np.mean, ~acts, groups=groups),
             AURC: bootstrap(area_under_risk_coverage, wrong, probability, groups=groups)}
 
 

@@ -17,11 +17,11 @@ from clue_ros.evaluation.metrics import risk_by_coverage  # noqa: E402
 SHOWN = 4  # rows in the first picture: ours and the next ones
 
 
-def draw(folder: Path, sets: dict[str, Features], probabilities: dict[str, dict[str, np.ndarray]], scores: dict,
-         layers: int) -> None:
-    """Write risk-coverage.png, reliability.png and layers.png."""
+def draw(folder: Path, sets: dict[str, Features], probabilities: dict[str, dict[str, np.ndarray]],
+         seen: dict[str, dict[str, Features]], scores: dict, layers: int) -> None:
+    """Write risk-coverage.png, reliability.png and layers.png. seen: the features of each row's own model."""
     tests = [t for t in sets if t.startswith("dataset")]
-    _save(folder / "risk-coverage.png", tests, lambda axes, t: _coverage(axes, sets[t].wrong, probabilities, t))
+    _save(folder / "risk-coverage.png", tests, lambda axes, t: _coverage(axes, seen, probabilities, t))
     _save(folder / "reliability.png", tests, lambda axes, t: _reliability(axes, sets[t].ambiguous, probabilities, t))
     _save(folder / "layers.png", tests, lambda axes, t: _layers(axes, scores, t, layers))
 
@@ -37,10 +37,10 @@ def _save(file: Path, tests: list[str], fill) -> None:
     plt.close(figure)
 
 
-def _coverage(axes, wrong: np.ndarray, probabilities: dict, test: str) -> None:
+def _coverage(axes, seen: dict[str, dict[str, Features]], probabilities: dict, test: str) -> None:
     """Share of the prompts acted on, the clearest first, in which that is wrong."""
     for row in [r for r in probabilities if test in probabilities[r]][:SHOWN]:
-        risk = risk_by_coverage(wrong, probabilities[row][test])
+        risk = risk_by_coverage(seen[row][test].wrong, probabilities[row][test])
         axes.plot(np.arange(1, len(risk) + 1) / len(risk), risk, label=row)
     axes.set(xlabel="share of prompts acted on", ylabel="acted wrongly among them", ylim=(0, None))
 

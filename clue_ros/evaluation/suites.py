@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,15 @@ from clue_ros.evaluation.metrics import accuracy_at, bootstrap, detection_scores
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop.questions import is_true_difference, splits_best
 from clue_ros.types import Ambiguity, Frame, InputError, Prompt
+INVALID = "free decoding gives no box"
 
 
 def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> Table:
-    """One clear instruction a scene: does the box have IoU >= 0.5 with the object that is meant?"""
-    source, ious, groups = SceneImages(folder), [], []
-    for index in tqdm(range(len(source))[:limit], desc="clear instructions"):
+    """One clear instruction a scene: does the box have IoU >= 0.5 with the object that is meant? It is read from the location
+    tokens alone, so that there always is one; how often free decoding would give none is told beside it. limit: at most so
+    many scenes, drawn with the seed."""
+    source, ious, free, groups = SceneImages(folder), [], [], []
+    for index in tqdm(draw(range(len(source)), np.random.default_rng(seed), limit), desc="clear instructions"):
         rgb, scene = source[index]
         example = examples.clear(scene, np.random.default_rng((seed, index)), source.phrasing)
         if example is None:
@@ -33,7 +35,9 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
         prefill, _ = understand(clue, frame, example.prompt)
         groups.append(index if scene.pair is None else min(index, scene.pair))
         ious.append(clue.vlm.locate(prefill, frame.size).box.iou(in_pixels(example.boxes[0], frame.size)))
-    return {"Acc@0.5": bootstrap(accuracy_at(0.5), ious, groups=groups), "mean IoU": bootstrap(np.mean, ious, groups=groups)}
+        free.append(not clue.vlm.instances(prefill, frame.size, most=1))
+    return {"Acc@0.5": bootstrap(accuracy_at(0.5), ious, groups=groups), "mean IoU": bootstrap(np.mean, ious, groups=groups),
+            INVALID: bootstrap(np.mean, free, groups=groups)}
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ Pair = tuple[int, int, tuple[Example, Example]]
 
 
 def pairs_of(source: SceneImages, seed: int, limit: int | None = None, part: Part = Part()) -> list[Pair]:
-    """Index of the ambiguous scene, of its twin, and the same words about both; the first `limit` of the part. InputError when
-    the data has none."""
+    """Index of the ambiguous scene, of its twin, and the same words about both; of the part, `limit` of them drawn with the seed.
+    InputError when the data has none."""
     def every() -> Iterator[Pair]:
         for full, fewer in source.twins:
             if not part.holds(f"scene {full}"):
@@ -64,7 +68,7 @@ def pairs_of(source: SceneImages, seed: int, limit: int | None = None, part: Par
             found = examples.counterfactual(source.scenes[full], source.scenes[fewer], rng, source.phrasing)
             if found:
                 yield full, fewer, found
-    chosen = list(islice(every(), limit))
+    chosen = draw(list(every()), np.random.default_rng(seed), limit)
     if not chosen:
         raise InputError(f"there are no counterfactual pairs in {source.folders[0]}: write it with --pairs")
     return chosen
@@ -113,24 +117,29 @@ def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     return table
 
 
+def pointing(clue: Clue, folder: Path, seed: int = 0, limit: int | None = None) -> Table:
+    """IT2P: target point inside the box on clear commands, `limit` of them drawn with the seed."""
+    clear = [c for c in it2p.read_commands(folder) if not c.ambiguous]
+    seen = _look_at_photographs(clue, folder, draw(clear, np.random.default_rng(seed), limit), "clear commands")
+    return {"IT2P pointing accuracy": bootstrap(np.mean, seen.right, groups=seen.groups)}
+
+
+def _look_at_photographs(clue: Clue, folder: Path, commands: list[it2p.Command], name: str) -> Seen:
+    return Seen.of(look(clue, it2p.photo(folder, c.image).frame(), Prompt(c.text), c.ambiguous, c.target, c.image)[0]
+                   for c in tqdm(commands, desc=f"IT2P {name}"))
+
+
 def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = None) -> Table:
     """IT2P: target point inside the box on clear commands; ambiguity on the language-controlled split.
 
     limit: at most so many commands of each kind, drawn with the seed.
     """
-    commands = it2p.read_commands(folder)
-    controlled = it2p.language_controlled(commands)
-    clear = [c for c in commands if not c.ambiguous]
+    controlled = it2p.language_controlled(it2p.read_commands(folder))
     by_words = it2p.words_alone(controlled)
-    rng = np.random.default_rng(seed)
-    clear, controlled = draw(clear, rng, limit), draw(controlled, rng, limit)
-
-    def look_at(commands: list[it2p.Command], name: str) -> Seen:
-        return Seen.of(look(clue, it2p.photo(folder, c.image).frame(), Prompt(c.text), c.ambiguous, c.target, c.image)[0]
-                       for c in tqdm(commands, desc=f"IT2P {name}"))
-    pointed, seen = look_at(clear, "clear commands"), look_at(controlled, "language-controlled")
+    controlled = draw(controlled, np.random.default_rng(seed), limit)
+    seen = _look_at_photographs(clue, folder, controlled, "language-controlled")
     words = detection_scores(seen.ambiguous, np.array([by_words[c.text] for c in controlled]), 0.5, groups=seen.groups)
-    return {"IT2P pointing accuracy": bootstrap(np.mean, pointed.right, groups=pointed.groups),
+    return {**pointing(clue, folder, seed, limit),
             **{f"IT2P ambiguity {k}": v for k, v in verdict_scores(clue, seen).items()},
             **{f"IT2P {k}": v for k, v in risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups).items()},
             **{f"IT2P words alone {k}": words[k] for k in ("F1", "AUROC")}}

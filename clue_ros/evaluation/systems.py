@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from clue_ros.data.scenes import SceneImages
@@ -16,18 +17,23 @@ from clue_ros.pipeline import Clue
 
 NOISE = 0.1  # share of the noisy oracle's answers that name another option
 NOISY = f"success, {NOISE:.0%} of the answers wrong"
-COLUMNS = ("Acc@0.5", "mean IoU", "candidate recall", "success", NOISY, "questions per ambiguous episode", "unneeded", "missed",
-           "acts wrongly")
 
 
 def measure(clue: Clue, folder: Path, seed: int, limit: int | None, file: Path) -> Table:
-    """COLUMNS for one model on one tabletop folder, from the file if an earlier run left it. limit: at most so many clear
+    """All that one model does on one tabletop folder, from the file if an earlier run left it. limit: at most so many clear
     instructions, and so many pairs."""
-    if file.is_file():
-        return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
+    return _kept(file, lambda: _measure(clue, folder, seed, limit))
+
+
+def measure_on_photographs(clue: Clue, folder: Path, seed: int, limit: int | None, file: Path) -> Table:
+    """Where it points in IT2P's photographs, on `limit` clear commands; from the file if an earlier run left it."""
+    return _kept(file, lambda: suites.pointing(clue, folder, seed, limit))
+
+
+def _measure(clue: Clue, folder: Path, seed: int, limit: int | None) -> Table:
     played = episodes(clue, folder, seed, limit)
     found = suites.look_at_pairs(clue, SceneImages(folder), seed, limit, questions=False).candidates_found
-    table = suites.grounding(clue, folder, seed, limit) | {
+    return suites.grounding(clue, folder, seed, limit) | {
         "candidate recall": bootstrap(lambda share: float(share.mean()), found),
         "success": played["success"],
         NOISY: episodes(clue, folder, seed, limit, NOISE)["success"],
@@ -35,13 +41,22 @@ def measure(clue: Clue, folder: Path, seed: int, limit: int | None, file: Path) 
         "unneeded": played["unneeded: clear episodes with a question"],
         "missed": played["missed: ambiguous episodes without one"],
         "acts wrongly": played["acts wrongly: guesses, or points at another object"]}
+
+
+def _kept(file: Path, measured: Callable[[], Table]) -> Table:
+    """What was measured, from the file if an earlier run left it."""
+    if file.is_file():
+        return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
+    table = measured()
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")  # a stop in the middle must not leave half a file under the final name
-    part.write_text(json.dumps({name: dataclasses.asdict(table[name]) for name in COLUMNS}, indent=1) + "\n", encoding="utf-8")
+    part.write_text(json.dumps({name: dataclasses.asdict(score) for name, score in table.items()}, indent=1) + "\n",
+                    encoding="utf-8")
     part.rename(file)
     return table
 
 
 def markdown(measured: dict[str, Table]) -> str:
     """A row a model."""
-    return grid(["model", *COLUMNS], ([name, *(str(table[c]) for c in COLUMNS)] for name, table in measured.items()))
+    columns = list(next(iter(measured.values())))
+    return grid(["model", *columns], ([name, *(str(table[c]) for c in columns)] for name, table in measured.items()))

@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from clue_ros.detector.calibration import Calibration
 from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.looks import Table
-from clue_ros.evaluation.metrics import AURC, Score, area_under_risk_coverage, auroc, bootstrap, detection_scores
+from clue_ros.evaluation.metrics import (ACTS_WRONGLY, ASKS, AURC, Score, area_under_risk_coverage, auroc, bootstrap,
+                                         detection_scores, risk_scores)
 from clue_ros.evaluation.report import grid
 from clue_ros.evaluation.variants import Variant
 from clue_ros.model_folder import find, load, load_vlm
@@ -30,6 +32,7 @@ from clue_ros.provenance import digest, hash_files, hash_model
 from clue_ros.types import InputError
 
 BEHIND = "AUROC behind ours"
+RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)
 ROWS = {"adapted": "LoRA on the detection-mixture base: ours", "base": "no LoRA"}
 
 
@@ -70,36 +73,47 @@ class Data:
 
 def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[Path] = (),
         rounds: int = 1000) -> str:
-    """Make the table; its Markdown. also: folders of further models, whose first token (AR) is a row each. rounds: of the
-    bootstrap."""
+    """Make the table; its Markdown. also: folders of further models: their first token (AR) is a row each, and so is their CNN
+    where it is another one than the model's. rounds: of the bootstrap."""
     names = ["adapted", "base", *(folder.name for folder in also)]
     if len(set(names)) < len(names):
         raise InputError(f"--also {' '.join(names[2:])}: a row is called as its folder is, so each needs a name of its own, "
                          "other than adapted and base")
     own = hash_model(find(model))
+    others = {folder.name: hash_model(folder) for folder in also}
     _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests()},
-           {"adapted": own, "base": own, **{folder.name: hash_model(folder) for folder in also}})
+           {"adapted": own, "base": own, **others})
+    detecting = [name for name, files in others.items() if _weights(files) != _weights(own)]
     models = _models(model, also, device)
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
     layers = seen["adapted"]["train"].maps.shape[1]
-    scores, probabilities = _judge([*variants.rows(settings.layers[-1], layers), *map(variants.first_token_of, names[2:])],
-                                   seen, tests, rounds)
+    rows = [*variants.rows(settings.layers[-1], layers), *map(variants.first_token_of, others),
+            *map(variants.own_cnn_of, detecting)]
+    scores, probabilities = _judge(rows, seen, tests, rounds)
     _compare(scores, probabilities, seen["adapted"], rounds)
     contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], seen["adapted"][test], rounds)
                                           for test, mine in probabilities[one].items()}
-                 for one, other in variants.contrasts(settings.layers[-1])}
+                 for one, other in variants.contrasts(settings.layers[-1], detecting)}
     whole = {test: {ROWS.get(kind, kind): systems.measure(clue, folder, data.seed, data.episodes,
                                                           out / "systems" / f"{kind}-{test.replace(' ', '')}.json")
                     for kind, clue in models.items()}
              for test, folder in (("dataset 1", data.test), ("dataset 2", data.unseen)) if folder}
-    plots.draw(out, seen["adapted"], probabilities, scores, layers)
+    if data.photographs:
+        whole["dataset 3"] = {ROWS.get(kind, kind): systems.measure_on_photographs(
+            clue, data.photographs, data.seed, data.photograph_limit, out / "systems" / f"{kind}-dataset3.json")
+            for kind, clue in models.items()}
+    risks = {test: _risks(models["adapted"].calibration, seen["adapted"][test]) for test in tests}
+    plots.draw(out, seen["adapted"], probabilities, {row.name: seen[row.model] for row in rows}, scores, layers)
     (out / "table.json").write_text(json.dumps({
         "settings": {"model": str(model), **{k: str(v) for k, v in vars(data).items()}},
-        **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole))}},
+        **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole),
+                                                    ("risks", risks))}},
         indent=1) + "\n", encoding="utf-8")
-    text = "\n\n".join([*(markdown(scores, test) for test in tests), _markdown_contrasts(contrasts, tests),
+    text = "\n\n".join([f"Words drawn with seed {data.seed}; rows fitted on {len(seen['adapted']['train']) // 2} pairs, their P on "
+                        f"{len(seen['adapted']['held-out']) // 2}.", *(markdown(scores, test) for test in tests),
+                        _markdown_contrasts(contrasts, tests), _markdown_risks(risks),
                         *(f"Whole systems, {test}:\n\n{systems.markdown(measured)}" for test, measured in whole.items())])
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     return text
@@ -117,7 +131,7 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Features]], tests: lis
         mine = probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
         scores[variant.name] = {
             t: detection_scores(sets[t].ambiguous, mine[t], fitted.threshold, rounds, sets[t].groups)
-            | {AURC: bootstrap(area_under_risk_coverage, seen["adapted"][t].wrong, mine[t], rounds=rounds,
+            | {AURC: bootstrap(area_under_risk_coverage, sets[t].wrong, mine[t], rounds=rounds,
                                groups=sets[t].groups)}
             for t in usable}
     return scores, probabilities
@@ -157,6 +171,28 @@ def _compare(scores: dict, probabilities: dict, sets: dict[str, Features], round
 def _less(one: np.ndarray, other: np.ndarray, seen: Features, rounds: int) -> Score:
     """AUROC of one row less that of another, from the same resampled prompts (a paired interval)."""
     return bootstrap(lambda t, a, b: auroc(t, a) - auroc(t, b), seen.ambiguous, one, other, rounds=rounds, groups=seen.groups)
+
+
+def _risks(calibration: Calibration | None, seen: Features) -> dict[str, Table]:
+    """What the user's risk comes to: how often the model acts wrongly, and how often it asks, by the risk that was set."""
+    if calibration is None:
+        return {}
+    return {f"{risk:g}": risk_scores(seen.wrong, seen.probability, calibration.threshold(risk), seen.groups) for risk in RISKS}
+
+
+def _markdown_risks(risks: dict[str, dict[str, Table]]) -> str:
+    """A row a risk: reached, and how often it asks for it, on each data set."""
+    tests = [test for test, table in risks.items() if table]
+    if not tests:
+        return "The model was never calibrated: it has no risk to set."
+    return grid(["risk that is set", *(f"{what}, {test}" for test in tests for what in ("acts wrongly", "asks"))],
+                ([risk, *(str(risks[test][risk][what]) for test in tests for what in (ACTS_WRONGLY, ASKS))]
+                 for risk in risks[tests[0]]))
+
+
+def _weights(files: dict[str, tuple[str, ...]]) -> list[str]:
+    """Of the detector, among the hashes of a model's files."""
+    return [line for line in files["detector"] if line.endswith(".safetensors")]
 
 
 def _signed(score: Score) -> str:

@@ -6,7 +6,7 @@ CLUE's names (arXiv 2602.08999) stand where a row is one of the paper's. What th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -178,9 +178,10 @@ def on_head_mean(layer: int) -> str:
     return f"CNN on the head mean of layer {layer}, LoRA frozen (the paper's map)"
 
 
-def contrasts(middle: int) -> list[tuple[str, str]]:
-    """Rows whose difference the paper, or this package, makes a claim about."""
-    return [(on_heads(middle), on_head_mean(middle)), (DETECT, DISAMBIGUATE)]
+def contrasts(middle: int, others: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Rows whose difference the paper, or this package, makes a claim about. others: further models with a detector of
+    their own."""
+    return [(on_heads(middle), on_head_mean(middle)), (DETECT, DISAMBIGUATE), *((DETECT, own_cnn_name(name)) for name in others)]
 
 
 def rows(middle: int, layers: int) -> list[Variant]:
@@ -207,3 +208,13 @@ def rows(middle: int, layers: int) -> list[Variant]:
 def first_token_of(model: str) -> Variant:
     """The first token of another model, by its folder's name."""
     return Variant(f"{model} (AR): first token", first_token, model)
+
+
+def own_cnn_name(model: str) -> str:
+    """The name of the row of another model's own detector."""
+    return f"{model}: its CNN alone, with its LoRA"
+
+
+def own_cnn_of(model: str) -> Variant:
+    """Another model's own detector, by its folder's name."""
+    return Variant(own_cnn_name(model), own_cnn, model)

@@ -42,14 +42,20 @@ class Inputs:
         self.listen(Answer, place.topic("answer/addressed"), self._on_addressed_answer, EVERY_WORD)
 
     def listen(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> str:
-        """Subscribe, and tell in words when a publisher's QoS does not fit; the topic's full name."""
+        """Subscribe, and tell in words when a publisher's QoS does not fit, once until something is received; the topic's full
+        name."""
         def incompatible(info: QoSRequestedIncompatibleQoSInfo) -> None:
             policy = QoSPolicyKind(info.last_policy_kind).name.lower()
             self._incompatible[name] = f"a publisher's {policy} does not fit this node's subscription"
-            self._log.warning(f"nothing is received on {name}: {self._incompatible[name]}; publish it "
-                              f"{qos.reliability.name.lower()} and {qos.durability.name.lower()}")
+            self._words.warn(name, f"nothing is received on {name}: {self._incompatible[name]}; publish it "
+                                   f"{qos.reliability.name.lower()} and {qos.durability.name.lower()}")
+
+        def heard(msg: object) -> None:
+            if self._incompatible.pop(name, ""):  # from another publisher, or from the same one, started anew
+                self._words.clear(name, f"something is received on {name} now")
+            callback(msg)
         events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
-        name = self._node.create_subscription(kind, topic, callback, qos, event_callbacks=events).topic_name
+        name = self._node.create_subscription(kind, topic, heard, qos, event_callbacks=events).topic_name
         return name
 
     @property

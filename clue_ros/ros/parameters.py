@@ -24,8 +24,8 @@ NAME = re.compile(r"(?!heatmap$)[A-Za-z]\w*", re.ASCII)
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter. low, high: inclusive bounds of a number. choices: the words it may be, empty for any. A list is one of
-    cameras' names.
+    """One parameter. low, high: inclusive bounds of a number. choices: the words it may be, empty for any. pattern: what the
+    word must match, else it is told `like`. A list is one of cameras' names.
 
     read_only: set at start-up only. unconfigured: the model is made from it, so it changes only while there is none.
     """
@@ -36,6 +36,8 @@ class Row:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    like: str = ""
     read_only: bool = False
     unconfigured: bool = False
 
@@ -49,6 +51,8 @@ class Row:
                              f"such as {self.default!r}")
         if self.choices and value not in self.choices:
             raise InputError(f"parameter {self.name} is {value!r}: it must be one of {', '.join(self.choices)}")
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            raise InputError(f"parameter {self.name} is {value!r}: it must be {self.like}")
         if self.low is not None and not self.low <= value <= self.high:
             raise InputError(f"parameter {self.name} is {value}: it must lie between {self.low:g} and {self.high:g}")
         if kind is list:
@@ -82,7 +86,7 @@ TABLE = (
     Row("model", "tabletop", "Model folder (base/, adapter/, detector/), or the name of an embedded one.",
         unconfigured=True),
     Row("device", "auto", "Where it computes: auto, cpu, cuda, cuda:0 ... auto takes a GPU where there is one.",
-        unconfigured=True),
+        pattern=r"auto|cpu|cuda(:[0-9]{1,3})?", like="auto, cpu, cuda, or a GPU by its number, such as cuda:0", unconfigured=True),
     Row("dtype", "auto", "Numbers it computes with; auto: bfloat16 on a GPU, float32 on a CPU.",
         choices=("auto", "float32", "bfloat16", "float16"), unconfigured=True),
     Row("threads", 0, "CPU threads for computing; 0: as many as the node may use.", 0, 1024, unconfigured=True),

@@ -25,7 +25,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from clue_ros.dialog import Dialog
+from clue_ros.ros.words import shown
 from clue_ros.types import Decision, Grounding, InputError
+
+SHORT = 40  # characters of somebody's words in a log
 
 
 class Phase(Enum):
@@ -199,12 +202,12 @@ class Session:
         """
         request = self.request
         if request is None or request.phase is not Phase.QUESTION_OPEN:
-            return [Note(f"the answer '{_short(text)}' is ignored: no question is open; "
+            return [Note(f"the answer '{shown(text, SHORT)}' is ignored: no question is open; "
                          "start with an instruction", True)]
         question = request.questions - 1
         if to is not None and to != (request.identity, question):
-            return [Note(f"the answer '{_short(text)}' is ignored: it is for question {to[1]} of request "
-                         f"'{_short(to[0])}', and question {question} of request '{request.identity}' is open", True)]
+            return [Note(f"the answer '{shown(text, SHORT)}' is ignored: it is for question {to[1]} of request "
+                         f"'{shown(to[0], SHORT)}', and question {question} of request '{request.identity}' is open", True)]
         try:
             request.dialog = request.dialog.answer(text)
         except InputError as error:
@@ -288,7 +291,3 @@ class Session:
         finished = Finished(self.request, outcome, error, grounding)
         self.request = None
         return [finished]
-
-
-def _short(text: str, length: int = 40) -> str:
-    return text if len(text) <= length else text[:length] + "..."

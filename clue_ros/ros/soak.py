@@ -6,7 +6,7 @@
     python -m clue_ros.ros.soak --overhead 200         what the node adds to the model's own time, at 640 x 480
 
 Without any of these, all three. Prints the figures and writes them to build/soak/soak.json; exit code 1 when an instruction
-did not end in exactly one outcome.
+did not end in exactly one outcome, or the node's memory grew by more than a tenth.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from clue_ros.types import InputError
 
 NAMESPACE = "/clue_soak"
 START = 120.0  # seconds until the first instruction must have ended: the model is loaded meanwhile
+GROWTH = 1.1  # of the node's memory, from after the first instruction to the end, at most
 PATIENCE = 20.0  # seconds until any other one must have ended, or have led to a question
 SIZES = ((640, 480), (320, 240), (848, 480), (160, 120))  # of the camera's images, width x height
 UNUSABLE = ("", " \t ", "\u202e\u200b", "x" * 2000)
@@ -232,8 +233,11 @@ def main(args: list[str] | None = None) -> None:
     text = json.dumps(figures, indent=1)
     (a.out / "soak.json").write_text(text + "\n", encoding="utf-8")
     print(text)
-    if any(set(part["instructions by number of outcomes"]) != {"1"} for part in figures.values() if isinstance(part, dict)):
+    parts = [part for part in figures.values() if isinstance(part, dict)]
+    if any(set(part["instructions by number of outcomes"]) != {"1"} for part in parts):
         sys.exit("soak: not every instruction ended in exactly one outcome")
+    if any(part["memory [MB]"]["end"] > GROWTH * part["memory [MB]"]["start"] for part in parts):
+        sys.exit("soak: the node's memory grew by more than a tenth")
 
 
 if __name__ == "__main__":

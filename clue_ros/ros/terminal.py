@@ -24,6 +24,7 @@ from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.begin import begin
 from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.spinning import spinning
+from clue_ros.ros.words import shown
 
 PROMPT = "> "
 SETTLE = 0.5  # seconds in which the latched results of earlier instructions arrive
@@ -34,16 +35,16 @@ GONE = f"clue_node has gone: {CURE}"
 def describe(message: AmbiguityHeatmap | String | GroundedObject) -> str:
     """One line for the terminal."""
     if isinstance(message, String):
-        return f"robot   {message.data}"
+        return f"robot   {shown(message.data)}"
     if isinstance(message, AmbiguityHeatmap):
         return f"        P(ambiguous) {message.probability:.2f}, asks from {message.threshold:.2f}"
     if message.outcome == GroundedObject.OUTCOME_ERROR:
-        return f"error   {message.error}"
+        return f"error   {shown(message.error)}"
     if message.outcome not in (GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT):
-        return f"ended   {OUTCOMES[message.outcome]}: {message.instruction}"
+        return f"ended   {OUTCOMES[message.outcome]}: {shown(message.instruction)}"
     b = message.box
     doubt = "" if message.outcome == GroundedObject.OUTCOME_GROUNDED else ", still in doubt"
-    return (f"robot   [{b.x1:.0f} {b.y1:.0f} {b.x2:.0f} {b.y2:.0f}] {message.label}, score {message.score:.2f}, "
+    return (f"robot   [{b.x1:.0f} {b.y1:.0f} {b.x2:.0f} {b.y2:.0f}] {shown(message.label)}, score {message.score:.2f}, "
             f"{message.latency_ms:.0f} ms{doubt}")
 
 

@@ -1,10 +1,16 @@
-"""What goes wrong is said once, and again when it is another thing that goes wrong."""
+"""Words for logs and terminals: a trouble is said once, and what people typed cannot forge a line."""
 
 from __future__ import annotations
 
 import re
 
 _FIGURE = re.compile(r"(?<![\w.])\d+(\.\d+)?(?!\w)")  # not that of a name, such as 8UC3 or camera2
+
+
+def shown(text: str, most: int | None = None) -> str:
+    """What somebody typed, on one line: characters that move the cursor or hide others become blanks; cut after `most`."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if most is None or len(text) <= most else text[:most] + "..."
 
 
 class OnChange:

@@ -20,8 +20,7 @@ from clue_ros.tabletop.scene import Scene, to_json
 from clue_ros.tabletop.world import World
 
 JPEG_QUALITY = 95
-ALIKE = 128  # so many scenes in a row share their meshes and cloths; building them takes a while
-ALIKE_VARIED = 32  # of a varied world, which is there for its meshes
+ALIKE = 32  # so many scenes in a row share their meshes and cloths; building them takes a while
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +33,7 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
     """Render scene `index` (and its twin), save the pixels, return the records."""
     index, seed, pairs, folder, world = job
     rng = np.random.default_rng((seed, index))
-    renderer = _renderer(world, variant_of(seed, index, world))
+    renderer = _renderer(world, variant_of(seed, index))
     while True:
         poses = renderer.sample(rng)
         if len(poses) < 2 + pairs:
@@ -53,9 +52,9 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
     return scenes
 
 
-def variant_of(seed: int, index: int, world: World) -> int:
+def variant_of(seed: int, index: int) -> int:
     """Of the meshes and cloths of that scene, for `Renderer`."""
-    return 1000 * seed + index // (ALIKE_VARIED if world.varied else ALIKE)
+    return 1000 * seed + index // ALIKE
 
 
 def without_one(poses: list[Pose], rng: np.random.Generator) -> list[Pose]:

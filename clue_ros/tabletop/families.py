@@ -2,7 +2,8 @@
 bottles round and square, to train on. They are as wide as the words allow, so that a word is learned for what makes the thing
 (a handle, a neck, an open top wider than high) and not for how its walls, facets or colours happen to be. None is like those of
 `meshes.UNSEEN_PARTS`: no bowl has straight walls, no bottle a belly, no mug straight walls that narrow to its foot, no can is
-twice as high as wide, no block is half as high as long, no ball is longer than wide by a fifth (the unseen one is by two).
+twice as high as wide, no block is half as high as long, no ball is longer than wide by a quarter (the unseen one: by two fifths).
+The proportions of all meshes vary by another tenth (`World.proportions`).
 
 A member is its parts, [(mesh, RGB or None for the object's colour), ...].
 """

@@ -154,6 +154,11 @@ def answer_text(attribute: str, value: str, rng: np.random.Generator) -> str:
     return pick(rng, (f"the {word} one", f"the {word} one please", word))
 
 
+def described(item: SceneObject) -> str:
+    """All that can be said of an object but where it is."""
+    return f"the {item.size if item.size == 'small' else 'big'} {item.colour} {item.shape}"
+
+
 class Oracle:
     """A person who has one object in mind and answers by rule; with probability `noise` the answer is another option."""
 
@@ -172,5 +177,4 @@ class Oracle:
                 fitting = [pick(self.rng, others)]
             if fitting:
                 return answer_text(attribute, fitting[0], self.rng)
-        item = self.objects[self.target]
-        return f"the {item.size if item.size == 'small' else 'big'} {item.colour} {item.shape}"
+        return described(self.objects[self.target])

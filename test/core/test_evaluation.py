@@ -1,13 +1,18 @@
 """The evaluation table, its rows, and whole episodes."""
 
 import dataclasses
+import shutil
 
 import cv2
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from clue_ros.data import examples
+from clue_ros.data.examples import Example
+from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.calibration import Calibration
 from clue_ros.dialog import Dialog
 from clue_ros.evaluation import episodes, features, table, variants
 from clue_ros.evaluation.features import Features
@@ -79,14 +84,19 @@ def test_peaks_of_the_mean_map_are_counted():
 
 def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_path, monkeypatch):
     data = table.Data(pairs, pairs, pairs, pairs, None, 2500, None, 2, 3)
-    text = table.run(trained, data, tmp_path, also=[trained], rounds=20)
-    rows, contrasts = len(variants.rows(1, 3)) + 1, len(variants.contrasts(1))
-    assert text.count("\n| ") == 2 * (1 + rows) + (1 + contrasts) + 2 * (1 + 3) and "model (AR): first token" in text
-    assert text.count("\n| no LoRA |") == 2
+    other = shutil.copytree(trained, tmp_path / "other")  # with a detector of its own
+    save_file({name: 2 * weight for name, weight in load_file(other / "detector/model.safetensors").items()},
+              other / "detector/model.safetensors")
+    tmp_path /= "eval"
+    text = table.run(trained, data, tmp_path, also=[trained, other], rounds=20)
+    rows, contrasts = len(variants.rows(1, 3)) + 3, len(variants.contrasts(1, ["other"]))
+    assert text.count("\n| ") == 2 * (1 + rows) + (1 + contrasts) + 2 * (1 + 4) and "model (AR): first token" in text
+    assert text.count("\n| other: its CNN alone, with its LoRA |") == 2 and "model: its CNN" not in text
+    assert text.count("\n| no LoRA |") == 2 and "never calibrated" in text
     assert {f.name for f in tmp_path.iterdir()} == {"features", "systems", "table.json", "table.md", "risk-coverage.png",
                                                     "reliability.png", "layers.png"}
     monkeypatch.setattr(features, "_one", None)  # nothing is looked at again
-    assert table.run(trained, data, tmp_path, also=[trained], rounds=20) == text
+    assert table.run(trained, data, tmp_path, also=[trained, other], rounds=20) == text
     assert "model (AR)" not in table.run(trained, data, tmp_path, rounds=20)  # fewer models are no other ones
     with pytest.raises(InputError, match="features holds what another model, or the same with other data, gave"):
         table.run(trained, dataclasses.replace(data, seed=4), tmp_path, rounds=20)
@@ -149,6 +159,38 @@ def test_who_knows_the_truth_needs_one_question_for_two_mugs_and_none_for_one(pa
     assert played.asked == 0 and played.iou == pytest.approx(1)
 
 
+def test_a_risk_is_told_with_what_it_came_to():
+    seen = synthetic(200)
+    seen = dataclasses.replace(seen, probability=np.where(seen.ambiguous, 0.9, 0.1))
+    known = Calibration("other prompts", tuple(seen.probability), tuple(seen.wrong), tuple(range(len(seen))))
+    risks = table._risks(known, seen)
+    assert risks["0.05"]["asks"].value == seen.ambiguous.mean() == 0.5
+    assert all(risks[f"{risk:g}"]["acts wrongly, of all prompts"].value <= risk for risk in table.RISKS)
+    text = table._markdown_risks({"dataset 1": risks, "dataset 2": risks})
+    assert text.count("\n") == 1 + len(table.RISKS) and text.count("asks, dataset 2") == 1
+
+
+class Useless:
+    """A robot that asks once what settles nothing, then points."""
+
+    def __init__(self, box):
+        self.box = box
+
+    def look(self, frame, dialog):
+        sure = Ambiguity(0.0, 0.5, np.zeros((2, 2), np.float32))
+        return Decision(sure, Grounding(self.box, 1.0) if dialog.turns else Question("do you mean the green mug or the white mug?"))
+
+
+def test_a_useless_question_does_not_tell_twins_apart():
+    twins = scene_of(("large", "red", "mug", 0.1, 0.5), ("large", "red", "mug", 0.9, 0.5), ("small", "red", "mug", 0.5, 0.5))
+    example = Example(Prompt("the red mug"), tuple(Box(*o.box) for o in twins.objects), "red mug", None, (0, 1, 2), (0, 1, 2))
+    frame, rng = Frame(np.zeros((100, 100, 3), np.uint8)), np.random.default_rng(0)
+    for target, guessed in ((0, True), (2, False)):  # "the big red mug" are two, "the small red mug" is one
+        box = in_pixels(Box(*twins.objects[target].box), frame.size)
+        played = episodes.play(Useless(box), frame, twins, example, target, rng)
+        assert (played.guessed, played.iou) == (guessed, pytest.approx(1))
+
+
 def test_the_best_question_leaves_the_fewest():
     scene = scene_of(("large", "red", "mug", 0.1, 0.5), ("large", "red", "mug", 0.4, 0.5), ("large", "blue", "mug", 0.9, 0.5))
     assert splits_best(scene.objects, (0, 1, 2), "do you mean the one on the left, the one in the middle or the one on the right?")
@@ -169,5 +211,9 @@ def test_no_question_is_asked_twice(trained, frame, monkeypatch):
     assert clue.look(frame, Dialog.start("the mug")).outcome == Question("the red one?")
     answered = Dialog(Prompt("the mug", (Turn("the red one?", "no"),)))
     assert isinstance(clue.look(frame, answered).outcome, Grounding)
+    turned = Dialog(Prompt("the mug", (Turn("the one on the left or the one on the right?", "no"),)))
+    monkeypatch.setattr(clue.vlm, "question", lambda prefill: Question("The one on the right, or the one on the left?"))
+    assert isinstance(clue.look(frame, turned).outcome, Grounding)  # the same options in another order
+    monkeypatch.setattr(clue.vlm, "question", lambda prefill: Question("the red one?"))
     other = Dialog(Prompt("the mug", (Turn("the left one?", "no"),)))
     assert clue.look(frame, other).outcome == Question("the red one?")

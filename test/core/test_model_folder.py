@@ -1,5 +1,6 @@
 """The embedded model loads; a folder that cannot be used is refused in one sentence that names the file."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -86,3 +87,18 @@ def test_a_folder_called_like_the_embedded_model_does_not_hide_it(tmp_path, monk
     assert find("tabletop") == embedded()
     shutil.copytree(embedded(), tmp_path / "tabletop", dirs_exist_ok=True)
     assert find("tabletop") == Path("tabletop")
+
+
+def test_code_in_a_model_folder_is_not_run(copy, tmp_path):
+    """Where config.json and tokenizer_config.json name Python files, as models of the Hugging Face hub may."""
+    ran = tmp_path / "ran"
+    code = f"import pathlib\npathlib.Path({str(ran)!r}).touch()\nclass Mine:\n    pass\n"
+    (copy / "base/mine.py").write_text(code)
+    for name, kinds in (("config.json", ("AutoConfig", "AutoModel", "AutoModelForImageTextToText")),
+                        ("tokenizer_config.json", ("AutoTokenizer",))):
+        file = copy / "base" / name
+        named = {kind: ["mine.Mine", "mine.Mine"] if kind == "AutoTokenizer" else "mine.Mine" for kind in kinds}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"auto_map": named}))
+    with contextlib.suppress(ModelError):  # to refuse such a folder is as good
+        load(copy, "cpu")
+    assert not ran.exists()

@@ -1,8 +1,10 @@
 """The hashes of a model: those that `sha256sum` gives, other ones for other bytes."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 
 import huggingface_hub.constants
 import pytest
@@ -100,3 +102,14 @@ def test_the_commit_is_that_of_these_sources_or_unknown(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", tmp_path], check=False)  # somebody else's repository, with a copy of us in it
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "lib/clue_ros/provenance.py"))
     assert provenance.commit() == ""
+
+
+def test_an_installed_copy_knows_the_commit_that_was_noted_when_it_was_installed(tmp_path):
+    sources = provenance.Path(provenance.__file__).parent
+    library, share = tmp_path / "lib/python3/site-packages", tmp_path / "share/clue_ros"
+    shutil.copytree(sources, library / "clue_ros", ignore=shutil.ignore_patterns("__pycache__", "ros", "tabletop"))
+    share.mkdir(parents=True)
+    (share / "source-commit.txt").write_text("0123abc-dirty\n")
+    asked = subprocess.run([sys.executable, "-c", "from clue_ros import provenance; print(provenance.__file__, provenance.commit())"],
+                           cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(library)}, capture_output=True, text=True, check=True)
+    assert asked.stdout.split() == [str(library / "clue_ros/provenance.py"), "0123abc-dirty"]

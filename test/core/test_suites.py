@@ -63,6 +63,12 @@ def test_grounding_and_ambiguity_on_scenes(call, scenes, tmp_path):
     assert value(never, "asks")[0] == 1 and value(never, "acts wrongly, of all prompts")[0] == 0
 
 
+def test_episodes_with_a_person_who_errs(call, scenes, tmp_path):
+    sure, erring = (scores_of(call, tmp_path, "episodes", "--data", scenes, "--noise", noise) for noise in (0, 1))
+    assert value(sure, "questions per ambiguous episode") == (1.0, 3) and value(sure, "success")[0] >= 4 / 6
+    assert value(erring, "success, ambiguous")[0] < value(sure, "success, ambiguous")[0]
+
+
 def test_photographs_are_pointed_at_and_words_alone_do_not_decide(call, photographs, tmp_path):
     scores = scores_of(call, tmp_path, "it2p", "--data", photographs)
     assert value(scores, "IT2P pointing accuracy") == (1.0, 3)

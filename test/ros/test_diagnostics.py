@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
+from clue_ros.model_folder import embedded
 from clue_ros.msg import GroundedObject, ModelProvenance
+from clue_ros.provenance import PARTS, describe
 from clue_ros.ros.diagnostics import Tally
 from clue_ros.ros.node import load_engine
 from clue_ros.ros.qos import LATCHED
 from clue_ros.ros.session import Limits, Session, Snapshot
-from clue_ros.ros.words import OnChange
+from clue_ros.ros.words import OnChange, shown
 from clue_ros.types import Ambiguity, Box, Decision, Grounding
 
 DECISION = Decision(Ambiguity(0.1, 0.5, np.zeros((2, 2), np.float32)), Grounding(Box(0, 0, 1, 1), 0.9))
@@ -183,15 +185,23 @@ def test_a_model_that_cannot_be_loaded(stage, tmp_path):
     assert "nowhere" in text and values["state"] == "unconfigured" and "model" not in values
 
 
+def test_what_people_typed_cannot_move_the_cursor_or_begin_a_line():
+    assert shown("mug\x1b[2J\n[ERROR] all is lost\u202e\x00\u2028") == "mug [2J [ERROR] all is lost   "
+    assert shown("die schöne Tasse — 杯", 10) == "die schöne..."
+
+
 def test_the_model_topic_tells_late_listeners_what_is_loaded(stage, embedded_engine):
     play, heard = stage(embedded_engine), []
     play.until(lambda: play.node.state == "active")
     play.person.create_subscription(ModelProvenance, "model", heard.append, LATCHED)
     play.until(lambda: heard)
-    told = heard[-1]
+    told, known = heard[-1], describe("tabletop", embedded_engine(None, None))
     assert (told.model, told.device, told.dtype) == ("tabletop", "cpu", "float32")
-    assert told.threshold == pytest.approx(embedded_engine(None, None).detector.settings.threshold)
-    assert len(told.base_sha256) == len(told.detector_sha256) == 64 and len({line[:64] for line in told.files}) >= 9
+    assert told.folder == str(embedded()) and list(told.files) == [line for part in known.files.values() for line in part]
+    assert [told.base_sha256, told.adapter_sha256, told.detector_sha256] == [known.digest(part) for part in PARTS]
+    assert len({told.base_sha256, told.adapter_sha256, told.detector_sha256, ""}) == 4
+    assert told.threshold == pytest.approx(known.threshold) and told.calibration == known.calibration != ""
+    assert list(told.versions) == list(known.versions) and told.commit == known.commit
     assert any(line.endswith("  detector/model.safetensors") for line in told.files)
     play.node.trigger_deactivate()
     play.node.trigger_cleanup()

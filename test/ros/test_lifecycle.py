@@ -3,11 +3,13 @@
 import threading
 import time
 
+import pytest
 import torch
 from lifecycle_msgs.msg import Transition
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.pipeline import Clue
 from clue_ros.ros.node import load_engine
 from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
 
@@ -57,9 +59,41 @@ def test_it_starts_by_itself_and_answers_while_it_loads(stage, embedded_engine, 
     play.person.say(clear.say)
     play.logged("the model is still loading: the instruction waits")
     assert not play.rest(0.3)
+    play.logged("half of it is read")
+    play.logged("still loading the model, for 5 s now", 8.0)
     may_load.set()
     assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
     assert manage.state == "active"
+
+
+def test_the_log_tells_how_far_the_model_is_and_it_is_warm_before_it_is_ready(stage, monkeypatch):
+    log_when_warm, warm_up = [], Clue.warm_up
+    monkeypatch.setattr(Clue, "warm_up", lambda clue: (warm_up(clue), log_when_warm.append(list(play.log))))
+    play = stage(load_engine, autostart=False)
+    assert Manager(play).do(CONFIGURE)
+    play.logged("model 'tabletop' is ready after")
+    stages = [next(k for k, line in enumerate(play.log) if words in line) for words in (
+        "loading the model 'tabletop' (device auto, dtype auto)", "the weights are read; warming up", "is ready after")]
+    assert stages == sorted(stages) and len(log_when_warm) == 1
+    assert not any("is ready after" in line for line in log_when_warm[0])
+
+
+def test_another_dtype_reaches_the_model_and_finds_the_object(stage, clear):
+    play = stage(load_engine, dtype="bfloat16")
+    play.until(lambda: play.node.state == "active", 60.0)
+    assert play.node.model.known.dtype == "bfloat16" and play.node.worker.engine.vlm.model.dtype == torch.bfloat16
+    assert found(play, clear)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_without_room_for_the_model_then_one_with_room(stage, clear):
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        play = stage(load_engine, device="cuda:0")
+        assert end_of(play).error.startswith("out of memory while loading the model: use a smaller model")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert Manager(play).do(CONFIGURE, ACTIVATE) and found(play, clear)
 
 
 def test_every_state_by_service(stage, embedded_engine, clear):

@@ -1,16 +1,19 @@
 """The node on real DDS with the real embedded model."""
 
+import pickle
 import shutil
 import time
 
 import cv2
 import numpy as np
+import pytest
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
+from clue_ros.model_folder import embedded
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.conversions import box_from_message, image_from_rgb
 from clue_ros.ros.node import load_engine
@@ -234,18 +237,46 @@ def test_unreadable_model_folder(stage, tmp_path):
 
 
 def test_missing_file_of_a_model(stage, tmp_path):
-    from clue_ros.model_folder import embedded
     folder = shutil.copytree(embedded(), tmp_path / "model")
     (folder / "detector" / "config.json").unlink()
     play = stage(load_engine, model=str(folder))
     assert str(folder / "detector" / "config.json") in error_of(play)
 
 
-def test_a_publisher_whose_qos_does_not_fit_is_told(stage, embedded_engine):
+DAMAGES = {
+    "detector/model.safetensors": lambda file: file.write_bytes(file.read_bytes()[:-100]),  # cut short
+    "adapter/adapter_model.safetensors": lambda file: shutil.copy(file.parents[1] / "detector/model.safetensors", file),
+    "base/model.safetensors": lambda file: file.write_bytes(pickle.dumps({"weights": [1.0]})),
+    "detector/config.json": lambda file: file.write_text(file.read_text().replace('"channels": 6', '"channels": 8'))}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_model_is_refused_by_the_node_with_the_files_name(stage, tmp_path, name):
+    folder = shutil.copytree(embedded(), tmp_path / "model")
+    before = (folder / name).read_bytes()
+    DAMAGES[name](folder / name)
+    assert (folder / name).read_bytes() != before
+    sentence = error_of(stage(load_engine, model=str(folder)))
+    assert str(folder / name) in sentence and "\n" not in sentence
+
+
+def test_publishers_whose_qos_does_not_fit_are_told_once_until_one_fits(stage, embedded_engine):
     play = stage(embedded_engine)
-    # Its own default callback warns in a deprecated way.
-    hasty = play.person.create_publisher(String, "instruction",
-                                         QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
-                                         event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
-    play.logged(f"nothing is received on {play.namespace}/instruction: a publisher's reliability does not fit")
-    play.person.destroy_publisher(hasty)
+    hasty = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    quiet = PublisherEventCallbacks(use_default_callbacks=False)  # its own default callback warns in a deprecated way
+    sentence = f"nothing is received on {play.namespace}/instruction: a publisher's reliability does not fit"
+    told = lambda: sum(sentence in line for line in play.log)  # noqa: E731
+    found = lambda: play.node.count_publishers(f"{play.namespace}/instruction")  # noqa: E731
+    before, misfits = found(), []
+    for _ in range(2):
+        misfits.append(play.person.create_publisher(String, "instruction", hasty, event_callbacks=quiet))
+    play.until(lambda: found() == before + 2)
+    play.logged(sentence)
+    time.sleep(0.5)
+    assert told() == 1
+    play.person.say(" ")
+    play.logged(f"something is received on {play.namespace}/instruction now")
+    misfits.append(play.person.create_publisher(String, "instruction", hasty, event_callbacks=quiet))
+    play.until(lambda: told() == 2)
+    for publisher in misfits:
+        play.person.destroy_publisher(publisher)

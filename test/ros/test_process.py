@@ -43,6 +43,19 @@ node.main(load=lambda settings, tell: Slow(node.load_engine(settings, tell)))
 """)
 
 
+# The node, telling of everything that looks for a network, also where whoever looked goes on when there is none. ROS itself
+# does not use Python's sockets.
+WATCHED_NODE = ("-c", """
+import sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        print("NETWORK", event, arguments[-1] if event == "socket.connect" else arguments, flush=True)
+        raise OSError("there is no network in this test")
+sys.addaudithook(watch)
+from clue_ros.ros import node
+node.main()
+""")
 NUMBERS = itertools.count()
 
 
@@ -71,7 +84,7 @@ def small(step):
 
 
 def wait_for(words, process):
-    """Read what the process prints until the words come, a minute at most."""
+    """What the process prints until the words come, a minute at most."""
     printed = []
     bound = threading.Timer(60.0, process.kill)
     bound.start()
@@ -79,7 +92,7 @@ def wait_for(words, process):
         for line in process.stdout:
             printed.append(line)
             if words in line:
-                return
+                return printed
     finally:
         bound.cancel()
     raise AssertionError("".join(printed))
@@ -141,6 +154,20 @@ def test_a_node_that_is_killed_in_a_look_is_started_again_and_answers(run_node, 
     else:
         raise AssertionError("the new node does not answer")
     assert end(started) < 2.0
+
+
+@pytest.mark.parametrize("allow", [None, False, True])
+def test_the_network_is_asked_only_where_that_is_allowed(run_node, tmp_path, allow):
+    """None: for the embedded model; else for a base of the Hugging Face hub that is not on disk."""
+    folder = shutil.copytree(embedded(), tmp_path / "model", ignore=shutil.ignore_patterns("base"))
+    (folder / "base").mkdir()
+    (folder / "base/config.json").write_text(json.dumps({"clue_base": "clue-ros/no-such-base"}))
+    given = () if allow is None else ("-p", f"model:={folder}", "-p", f"allow_download:={str(allow).lower()}")
+    process = run_node(*given, code=WATCHED_NODE)
+    printed = wait_for("say what to look for on" if allow is None else "clue-ros/no-such-base or its config.json cannot", process)
+    assert any(line.startswith("NETWORK") and "huggingface.co" in line for line in printed) == (allow is True), printed
+    assert allow or "hf_xet" not in Path(f"/proc/{process.pid}/maps").read_text()  # it would look past Python
+    assert end(process) < 2.0
 
 
 def test_a_bad_or_misspelt_parameter_is_told_at_start(run_node):

@@ -9,12 +9,26 @@ from clue_ros.ros import soak
 from clue_ros.ros.customer import Customer
 
 
-def test_some_seconds_of_dialogs(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "clue_ros.ros.soak", "--minutes", "0.08", "--out", str(tmp_path)],
-                          capture_output=True, text=True, timeout=240)
+def soaked(tmp_path, name, *options):
+    """The figures of that part of the command, which must have ended well."""
+    done = subprocess.run([sys.executable, "-m", "clue_ros.ros.soak", *options, "--out", str(tmp_path)], capture_output=True,
+                          text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    part = json.loads((tmp_path / "soak.json").read_text())["dialogs"]
-    assert json.loads(done.stdout)["dialogs"] == part
+    part = json.loads((tmp_path / "soak.json").read_text())[name]
+    assert json.loads(done.stdout)[name] == part
+    return part
+
+
+def test_two_thousand_instructions_as_fast_as_they_can_be_published(tmp_path):
+    part = soaked(tmp_path, "burst", "--instructions", "2000")
+    assert part["instructions by number of outcomes"] == {"1": 2001}  # and the one to begin with
+    assert set(part["outcomes"]) == {"grounded", "superseded"}
+    memory = part["memory [MB]"]
+    assert memory["end"] <= memory["start"] + 25 and memory["end"] <= memory["middle"] + 15, memory
+
+
+def test_some_seconds_of_dialogs(tmp_path):
+    part = soaked(tmp_path, "dialogs", "--minutes", "0.08")
     assert part["instructions by number of outcomes"] == {"1": part["instructions"]} and part["instructions"] > 1
     assert sum(part["outcomes"].values()) == part["instructions"]
     assert part["images"]["published"] > part["images"]["lost on the way"] >= 0

@@ -103,3 +103,15 @@ def test_parameters_that_cannot_be_used(ros, program, value):
     from clue_ros.ros.speaker import Speaker
     with pytest.raises((InputError, ParameterException), match="words_per_minute"):  # both end in a sentence, see main
         Speaker(parameter_overrides=[Parameter("words_per_minute", value=value)])
+
+
+def test_the_voice_and_the_pace_are_the_parameters(ros, program):
+    from clue_ros.ros.speaker import Speaker
+    speaker = Speaker(parameter_overrides=[Parameter("voice", value="en-gb"), Parameter("words_per_minute", value=140)])
+    speaker._say(String(data="the left one?"))
+    end = time.monotonic() + 10
+    while not heard(program) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert heard(program) == ["--stdin -s 140 -v en-gb: the left one?"]
+    speaker.silence()
+    speaker.destroy_node()

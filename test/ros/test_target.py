@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from clue_ros.msg import GroundedObject
-from clue_ros.ros.conversions import box_from_message, nanoseconds
+from clue_ros.ros.conversions import box_from_message, image_from_rgb, nanoseconds
 from clue_ros.ros.target import back_project, depth_in_box, depth_in_metres, locate
 from clue_ros.types import Box, InputError
 from company import Manager
@@ -268,6 +268,22 @@ def test_target_on_real_dds(stage, embedded_engine, clear):
     find()
     play.logged("depth pixels in the middle of the box were measured")
     assert len(camera.targets) == 1
+
+
+def test_no_depth_and_no_stamp_are_told(stage, embedded_engine, clear):
+    play = stage(embedded_engine, depth=True)
+    info = play.person.create_publisher(CameraInfo, "camera_info", 1)
+    play.show(clear.picture)
+    play.until(lambda: info.publish(calibration()) or play.view.target._info is not None)
+    play.person.say(clear.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+    play.logged(f"no target is published: no depth came on {play.namespace}/depth")
+    play.camera.show(None)
+    picture = image_from_rgb(clear.picture.rgb, Header(frame_id="camera"))
+    play.until(lambda: play.camera._publisher.publish(picture) or not nanoseconds(play.view.session.newest.image.header.stamp))
+    play.person.say(clear.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+    play.logged("no target is published: the image carries no stamp")
 
 
 def test_depth_parameters_act_on_the_next_box(stage, embedded_engine, clear):

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from clue_ros.detector import calibration
 from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.offline import network
 from clue_ros.pipeline import Clue
 from clue_ros.shipped import shipped
 from clue_ros.types import InputError, ModelError
@@ -99,11 +100,13 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
     _check_files(folder / "base")
     if isinstance(base := base_of(folder), str) and Path(base).is_dir():
         _check_files(Path(base))
-    model, tokenizer = _load_base(folder, pick_dtype(dtype, where), allow_download=allow_download)
+    with network(allow_download):
+        model, tokenizer = _load_base(folder, pick_dtype(dtype, where), allow_download=allow_download)
     if adapter and (folder / "adapter").is_dir():
         _require(folder, ADAPTER)
         _check_files(folder / "adapter")
-        model = _with_adapter(model, folder / "adapter")
+        with network(False):
+            model = _with_adapter(model, folder / "adapter")
     try:
         return Vlm(model.to(where), tokenizer)
     except InputError as error:
@@ -160,6 +163,9 @@ def _load_base(folder: Path, dtype: torch.dtype, *,
         model, info = PaliGemmaForConditionalGeneration.from_pretrained(
             base, dtype=dtype, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+        if isinstance(base, str) and not Path(base).is_dir() and not allow_download:
+            raise ModelError(f"{folder / 'base/config.json'} names the base {base}, which is no folder and not in the Hugging Face "
+                             "cache, or not whole: fetch it (`hf download`), or set allow_download") from error
         raise ModelError(f"{name} or its config.json cannot be read: {_reason(error)}") from error
     if misfits := {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}:
         raise ModelError(f"{name} holds the weights of another model than its config.json describes: missing or of "

@@ -14,6 +14,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from clue_ros.model_folder import base_of, find
+from clue_ros.offline import network
 from clue_ros.pipeline import Clue
 from clue_ros.shipped import shipped
 from clue_ros.types import ModelError
@@ -60,7 +61,8 @@ def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:
     files = {part: hash_files(folder / part, part) for part in PARTS}
     base = base_of(folder)
     if isinstance(base, str):
-        where = base if Path(base).is_dir() else snapshot_download(base, local_files_only=True)
+        with network(False):
+            where = base if Path(base).is_dir() else snapshot_download(base, local_files_only=True)
         files["base"] += hash_files(Path(where), base)
     return files
 

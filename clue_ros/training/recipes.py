@@ -39,6 +39,7 @@ from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.model_folder import save_detector
+from clue_ros.offline import network
 from clue_ros.tabletop.scene import Scene
 from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Taught, grounded_losses
 from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig, NamingConfig
@@ -205,8 +206,9 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
     """A base to adapt: a folder or a Hugging Face id, in float32 on the CPU and bfloat16 on a GPU."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     try:
-        model = PaliGemmaForConditionalGeneration.from_pretrained(base, dtype=dtype, local_files_only=not allow_download)
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=not allow_download)
+        with network(allow_download):
+            model = PaliGemmaForConditionalGeneration.from_pretrained(base, dtype=dtype, local_files_only=not allow_download)
+            tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=not allow_download)
     except (OSError, ValueError) as error:
         raise InputError(f"the base {base} cannot be read: give a folder that `clue-train base` wrote, or the id of a PaliGemma "
                          f"on the Hugging Face hub, with --allow-download unless it was fetched before ({type(error).__name__})"

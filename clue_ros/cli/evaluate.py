@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--out", type=Path, required=True, help="features, scores and pictures")
     table.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
     table.add_argument("--also", type=Path, nargs="*", default=[], metavar="MODEL",
-                       help="further model folders: their first token (AR) as a row each")
+                       help="further model folders: their first token (AR) as a row each, and their own CNN where they have one")
     table.add_argument("--device", default="auto")
     table.add_argument("--limit", type=positive, default=2500, help="at most so many pairs to fit on")
     table.add_argument("--photograph-limit", type=positive, help="at most so many photographs' commands")

@@ -17,6 +17,7 @@ from clue_ros.data.records import Picture, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation.looks import Target, is_hit
 from clue_ros.evaluation.suites import pairs_of
+from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
 from clue_ros.types import Prompt
 from clue_ros.vlm.tokens import LOCATIONS
@@ -96,10 +97,8 @@ def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instanc
         return Features(**{f.name: kept[f.name] for f in fields(Features)})
     rows = [_one(clue, asked, instances) for asked in tqdm(list(prompts), desc=name)]
     found = Features(*(np.array(column) for column in zip(*rows)))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part.npz")  # a stop in the middle must not leave half a file under the final name
-    np.savez_compressed(part, **{f.name: getattr(found, f.name) for f in fields(Features)})
-    part.rename(file)
+    with replacing(file) as part:
+        np.savez_compressed(part, **{f.name: getattr(found, f.name) for f in fields(Features)})
     return found
 
 

@@ -13,6 +13,7 @@ from clue_ros.evaluation.episodes import episodes
 from clue_ros.evaluation.looks import Table
 from clue_ros.evaluation.metrics import Score, bootstrap
 from clue_ros.evaluation.report import grid
+from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
 
 NOISE = 0.1  # share of the noisy oracle's answers that name another option
@@ -48,11 +49,9 @@ def _kept(file: Path, measured: Callable[[], Table]) -> Table:
     if file.is_file():
         return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
     table = measured()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")  # a stop in the middle must not leave half a file under the final name
-    part.write_text(json.dumps({name: dataclasses.asdict(score) for name, score in table.items()}, indent=1) + "\n",
-                    encoding="utf-8")
-    part.rename(file)
+    with replacing(file) as part:
+        part.write_text(json.dumps({name: dataclasses.asdict(score) for name, score in table.items()}, indent=1) + "\n",
+                        encoding="utf-8")
     return table
 
 

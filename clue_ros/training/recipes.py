@@ -8,14 +8,14 @@
     clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
                          --out runs/ambiguity                                 (data/val: written with --pairs, another seed)
 
-    clue-train naming    --data data/train --base runs/base/model --out runs/naming    (for an ablation: a base that was never
-                         taught where things are, from here runs/naming/model)
-
-The one before the last leaves the model in runs/ambiguity/model, calibrated. Of other parts, `clue-train assemble` makes a model, and
+The last one leaves the model in runs/ambiguity/model, calibrated. Of other parts, `clue-train assemble` makes a model, and
 `clue-train calibrate` sets its threshold.
 
-Each takes `--config debug` to run in under a minute on a CPU. `--config paligemma2 --base google/paligemma2-3b-mix-448` (a
-folder, or an id with `--allow-download`) trains the adapters of the published model by the same code.
+For ablations: `clue-train naming --base runs/base/model --out runs/naming` makes a base that was never taught where things are
+(runs/naming/model), `ivg --config half-full` a LoRA on the decoder's first half only, `ambiguity --config head-mean` a detector on
+the heads' mean. Each takes `--config debug` to run in under a minute on a CPU. `--config paligemma2 --base
+google/paligemma2-3b-mix-448` (a folder, or an id with `--allow-download`) trains the adapters of the published model by the same
+code.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from transformers import (AutoTokenizer, PaliGemmaForConditionalGeneration, Pali
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.files import replacing
 from clue_ros.model_folder import save_detector
 from clue_ros.offline import network
 from clue_ros.tabletop.scene import Scene
@@ -155,9 +156,8 @@ def _tower(out: Path, loop: LoopConfig, make: Callable[[], tuple[DenseTower, Den
     if not (done := out / "tower.safetensors").is_file():
         dense, batches = make()
         fit(dense, batches, dense_losses, loop, out / "vision", name="vision")
-        part = done.with_suffix(".part")  # a stop in the middle must not leave half a file under the final name
-        save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, part)
-        part.rename(done)
+        with replacing(done) as part:
+            save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, part)
     weights = load_file(done)
     part = lambda name: {k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)}  # noqa: E731
     return part("tower."), part("head.")
@@ -186,9 +186,8 @@ def _tokenizer(source: SceneImages, out: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of this run; trained once, then read."""
     folder = out / "tokenizer"
     if not folder.is_dir():
-        part = out / "tokenizer.part"
-        train_tokenizer(corpus(source.scenes[:3000])).save_pretrained(part)
-        part.rename(folder)
+        with replacing(folder) as part:
+            train_tokenizer(corpus(source.scenes[:3000])).save_pretrained(part)
     return AutoTokenizer.from_pretrained(folder)
 
 

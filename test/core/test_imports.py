@@ -10,12 +10,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "clue_ros"
 # Every part, and the parts it may import.
 RULE = {
-    "types": set(), "shipped": set(), "offline": set(), "vlm": {"types"}, "detector": {"types"}, "dialog": {"types", "vlm"},
+    "types": set(), "shipped": set(), "offline": set(), "files": set(), "vlm": {"types"}, "detector": {"types"}, "dialog": {"types", "vlm"},
     "model_folder": {"types", "shipped", "offline", "vlm", "detector", "pipeline"}, "pipeline": {"types", "vlm", "detector", "dialog"},
     "encodings": {"types"}, "provenance": {"types", "shipped", "offline", "model_folder", "pipeline"},
     "tabletop": {"types"}, "data": {"types", "vlm", "tabletop", "encodings"},
-    "training": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "offline", "tabletop", "data"},
-    "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "provenance", "tabletop", "data"},
+    "training": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "offline", "files", "tabletop", "data"},
+    "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "provenance", "files", "tabletop", "data"},
     "benchmark": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
 }
 

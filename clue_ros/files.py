@@ -1,0 +1,17 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write the file or new folder that shall lie at `path`: it gets there when the block ends without an error, so
+    that a stop in the middle leaves nothing half-written under the final name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.part{path.suffix}")  # with its ending, which some writers choose a format by
+    yield part
+    part.rename(path)

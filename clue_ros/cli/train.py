@@ -1,4 +1,4 @@
-"""clue-train base|further|naming|ivg|ambiguity|calibrate|assemble ...: a command for each recipe of `clue_ros.training.recipes`."""
+"""clue-train base|further|average|naming|ivg|ambiguity|calibrate|assemble ...: a command for each recipe of `clue_ros.training.recipes`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ def parser() -> argparse.ArgumentParser:
     further = _recipe(commands, "further", "go on with a base, on other or more data, with a deeper tower or larger pictures",
                       _further)
     further.add_argument("--base", type=Path, required=True, help="folder of the run of `base` or `further` to go on with")
+    average = commands.add_parser("average", help="the mean of trainings that began with the same base or adapter")
+    average.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs")
+    average.add_argument("--out", type=Path, required=True, help="folder of a run to go on with")
+    average.set_defaults(call=_average)
     naming = _recipe(commands, "naming", "for an ablation: a base of another one's tower that is never taught where things are",
                      _naming)
     naming.add_argument("--base", type=Path, required=True, help="folder of the base whose tower is taken")
@@ -79,6 +83,11 @@ def _base(a: argparse.Namespace) -> None:
 def _further(a: argparse.Namespace) -> None:
     from clue_ros.training.recipes import train_further
     print(f"base: {train_further(_config(a, 'further'), a.data, a.base, a.out, seed=a.seed)}")
+
+
+def _average(a: argparse.Namespace) -> None:
+    from clue_ros.training.average import average
+    print(f"mean of {len(a.runs)} runs: {average(a.runs, a.out)}")
 
 
 def _naming(a: argparse.Namespace) -> None:

@@ -2,15 +2,17 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import embedded, load
+from clue_ros.training.average import average
 from clue_ros.training.base import GroundedBatches
 from clue_ros.training.forward import fourier_locations_, smooth_locations
 from clue_ros.training.loop import LoopConfig, fit, optimisers_of
@@ -155,6 +157,23 @@ def test_a_base_that_is_taught_names_meets_no_place_and_keeps_the_tower(data, ba
     same = {name: torch.equal(weight, after.state_dict()[name]) for name, weight in before.state_dict().items()}
     assert all(same[name] for name in same if "vision_tower" in name)
     assert not any(same[name] for name in same if "q_proj" in name and "language_model" in name)
+
+
+def test_the_mean_of_two_runs_lies_between_them_and_can_be_gone_on_with(data, base_run, tmp_path):
+    other = shutil.copytree(base_run, tmp_path / "other")
+    for part in ("model/model.safetensors", "heads.safetensors"):
+        save_file({name: 3 * weight for name, weight in load_file(other / part).items()}, other / part, metadata={"format": "pt"})
+        mean = average([base_run, other], tmp_path / part.split("/")[0] / "mean")
+        one, two = load_file(base_run / part), load_file(mean / part)
+        assert all(torch.allclose(two[name].float(), 2 * one[name].float(), rtol=0.02) for name in one)
+    assert train_further(DEBUG["further"], [data], mean, tmp_path / "further").is_dir()
+    with pytest.raises(InputError, match="is there already"):
+        average([base_run, other], mean)
+    save_file({"alien": torch.zeros(1)}, other / "heads.safetensors")
+    with pytest.raises(InputError, match="heads.safetensors holds other weights"):
+        average([base_run, other], tmp_path / "not")
+    with pytest.raises(InputError, match="give two or more runs"):
+        average([base_run], tmp_path / "one")
 
 
 def test_prompts_for_another_number_of_image_tokens_are_refused(data, tiny):

@@ -175,7 +175,7 @@ def test_every_image_and_instruction_ends_in_one_outcome(play, sent, msg, text):
 
 def test_not_one_outcome_too_many(play, sent, clear):
     assert not [m for m in play.rest() if isinstance(m, GroundedObject)]
-    assert len(sent) - 1 == sent["said"] > 0
+    assert len(sent) == sent["said"] + bool(sent)  # one request each, beside the count itself
     play.show(clear.picture)
     play.person.say(clear.say)
     assert play.hear(GroundedObject).box.x2 > 0

@@ -1,0 +1,41 @@
+"""The mean of trainings that began with the same weights: often better than each, most of all where it is new to them
+("model soups", Wortsman et al., arXiv 2203.05482)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from clue_ros.files import replacing
+from clue_ros.types import InputError
+
+PARTS = ("model/model.safetensors", "heads.safetensors", "adapter/adapter_model.safetensors")
+
+
+def average(runs: Sequence[Path], out: Path) -> Path:
+    """A run folder with the mean weights of the runs' base (and its heads) or adapter, the rest as in the first; returns `out`.
+    InputError when they do not hold the same weights, or `out` is there."""
+    parts = [part for part in PARTS if all((run / part).is_file() for run in runs)]
+    if not parts or len(runs) < 2:
+        raise InputError(f"{', '.join(map(str, runs))}: give two or more runs of `clue-train further`, or of `ivg` or `ambiguity`, "
+                         "that came to their end")
+    if out.exists():
+        raise InputError(f"{out} is there already: give another --out, or remove it")
+    with replacing(out) as folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        for part in parts:
+            states = [load_file(run / part) for run in runs]
+            shapes = [{name: weight.shape for name, weight in state.items()} for state in states]
+            for run, other in zip(runs, shapes):
+                if other != shapes[0]:
+                    raise InputError(f"{run / part} holds other weights than {runs[0] / part}: only trainings of one model can be "
+                                     "averaged")
+            if Path(part).parent.name:
+                shutil.copytree(runs[0] / Path(part).parent, folder / Path(part).parent)
+            mean = {name: (sum(state[name].float() for state in states) / len(states)).to(weight.dtype).contiguous()
+                    for name, weight in states[0].items()}
+            save_file(mean, folder / part, metadata={"format": "pt"})
+    return out

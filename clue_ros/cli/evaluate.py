@@ -4,6 +4,7 @@
     clue-evaluate it2p --data IT2P
     clue-evaluate records --reader coco|invig|it2p|tabletop --data instances.json
     clue-evaluate predictions LOG.jsonl
+    clue-evaluate predict --reader recording|coco|... --data bag --out LOG.jsonl     (no table: the log itself)
     clue-evaluate table --train data/train --held-out data/val --test data/test --unseen data/unseen \\
                         --photographs IT2P --out eval
 """
@@ -12,9 +13,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive
 from clue_ros.types import InputError
+
+if TYPE_CHECKING:
+    from clue_ros.pipeline import Clue
 
 
 def main() -> None:
@@ -49,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--episodes", type=positive, default=200, help="at most so many pairs for whole systems")
     table.add_argument("--seed", type=natural, default=3, help="draws the expressions")
     table.set_defaults(call=_table)
+    predict = commands.add_parser("predict", help="what a model says of each prompt of a data set, labelled or not",
+                                  description="Writes a line a prompt, which `clue-evaluate predictions` scores where it is "
+                                              "labelled.")
+    _add_model(predict)
+    add_labelled(predict)
+    predict.add_argument("--out", type=Path, required=True, metavar="LOG.jsonl")
+    predict.set_defaults(call=_predict)
     predictions = commands.add_parser("predictions", help="the log of any system, no model needed",
                                       description='A line a prompt: {"bbox": [x1, y1, x2, y2] or null, "gt_bbox": [...]}, '
                                                   'and, where known, {"ambiguous": true or false, "probability": 0..1}.')
@@ -61,30 +73,39 @@ def parser() -> argparse.ArgumentParser:
 
 def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite = commands.add_parser(name, help=help_text)
-    suite.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
-    suite.add_argument("--device", default="auto")
-    suite.add_argument("--seed", type=natural, default=0, help="draws the expressions")
-    suite.add_argument("--limit", type=positive, help="at most so many examples")
-    suite.add_argument("--risk", type=float, help="share of prompts in which it may act wrongly, by its calibration "
-                       "(default: that which it was calibrated for)")
+    _add_model(suite)
     suite.add_argument("--json", type=Path, help="also write the scores there")
     suite.set_defaults(call=_evaluate, suite=name)
     return suite
 
 
-def _evaluate(a: argparse.Namespace) -> None:
-    from clue_ros.evaluation import episodes, records, report, suites
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="tabletop", help="model folder, or the embedded one's name")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=natural, default=0, help="draws the expressions")
+    parser.add_argument("--limit", type=positive, help="at most so many examples")
+    parser.add_argument("--risk", type=float, help="share of prompts in which it may act wrongly, by its calibration "
+                        "(default: that which it was calibrated for)")
+
+
+def _load(a: argparse.Namespace) -> tuple[Clue, float | None]:
+    """The model, and the risk that its threshold is now that of; None where it was never calibrated."""
     from clue_ros.model_folder import load
-    suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs,
-             "episodes": episodes.episodes, "records": records.records}[a.suite]
-    data = labelled_of(a) if a.suite == "records" else a.data
-    more = {"noise": a.noise} if a.suite == "episodes" else {}
     clue = load(a.model, a.device)
     if a.risk is not None and clue.calibration is None:
         raise InputError(f"{a.model} was never calibrated, so that no risk can be kept: `clue-train calibrate`")
     if a.risk is not None:
         clue.threshold = clue.calibration.threshold(a.risk)
-    risk = clue.calibration.risk if a.risk is None and clue.calibration else a.risk
+    return clue, clue.calibration.risk if a.risk is None and clue.calibration else a.risk
+
+
+def _evaluate(a: argparse.Namespace) -> None:
+    from clue_ros.evaluation import episodes, records, report, suites
+    suite = {"grounding": suites.grounding, "ambiguity": suites.ambiguity, "it2p": suites.photographs,
+             "episodes": episodes.episodes, "records": records.records}[a.suite]
+    data = labelled_of(a) if a.suite == "records" else a.data
+    more = {"noise": a.noise} if a.suite == "episodes" else {}
+    clue, risk = _load(a)
     table = suite(clue, data, a.seed, a.limit, **more)
     print(report.markdown(table))
     print(f"\nIt asks from P = {clue.threshold:.3f}"
@@ -92,6 +113,12 @@ def _evaluate(a: argparse.Namespace) -> None:
     if a.json:
         report.write(table, {"suite": a.suite, "data": str(data), "model": str(a.model), "seed": a.seed, "limit": a.limit,
                              "risk": risk, "threshold": clue.threshold, **more}, a.json)
+
+
+def _predict(a: argparse.Namespace) -> None:
+    from clue_ros.evaluation.records import write_predictions
+    count = write_predictions(_load(a)[0], labelled_of(a), a.out, a.seed, a.limit)
+    print(f"{count} predictions: {a.out}")
 
 
 def _table(a: argparse.Namespace) -> None:

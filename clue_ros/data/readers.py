@@ -1,4 +1,4 @@
-"""Labelled data sets as a command names them."""
+"""Data sets as a command names them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from pathlib import Path
 from clue_ros.data.coco import read_coco
 from clue_ros.data.invig import read_invig
 from clue_ros.data.it2p import read_it2p
+from clue_ros.data.recordings import IMAGE, INSTRUCTION, read_recording
 from clue_ros.data.records import Part, Reading
 from clue_ros.data.tabletop import read_tabletop
 from clue_ros.types import InputError
 
 READERS: dict[str, Callable[[Path], Reading]] = {
-    "tabletop": read_tabletop, "invig": read_invig, "it2p": read_it2p, "coco": read_coco}
-EXPECTED = "tabletop: folder of clue-tabletop write; coco: instances file; invig: file, folder or hub id; it2p: folder"
+    "tabletop": read_tabletop, "invig": read_invig, "it2p": read_it2p, "coco": read_coco,
+    "recording": read_recording}
+EXPECTED = ("tabletop: folder of clue-tabletop write; coco: instances file; invig: file, folder or hub id; it2p: folder; "
+            "recording: rosbag2 folder or MCAP file, where nothing is known of what was meant")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG."""
+    """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG. topics: of
+    a recording, the images and the instructions."""
 
     data: str | Path
     reader: str = "tabletop"
     part: Part = Part()
     split: str | None = None
     allow_download: bool = False
+    topics: tuple[str, str] = (IMAGE, INSTRUCTION)
 
     def read(self) -> Reading:
         """Its records, of all parts. InputError for an option that is not this reader's."""
@@ -34,4 +39,6 @@ class Labelled:
             return read_invig(self.data, self.split, allow_download=self.allow_download)
         if self.split or self.allow_download:
             raise InputError(f"a split and downloads are InViG's: leave them out for --reader {self.reader}")
+        if self.reader == "recording":
+            return read_recording(self.data, *self.topics)
         return READERS[self.reader](Path(self.data))

@@ -18,6 +18,7 @@ from clue_ros.data.records import Picture, Reading, Record
 from clue_ros.encodings import from_compressed, to_rgb
 from clue_ros.types import InputError, Prompt
 
+IMAGE, INSTRUCTION = "/image", "/instruction"  # what a robot calls them that renames nothing
 RAW, COMPRESSED, TEXT = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "std_msgs/msg/String"
 Topics = Sequence[tuple[str, tuple[str, ...]]]  # names, and the message types that each may hold
 
@@ -30,7 +31,7 @@ class Utterance:
     image: object
 
 
-def read_recording(path: str | Path, image: str = "/image", instruction: str = "/instruction") -> Reading:
+def read_recording(path: str | Path, image: str = IMAGE, instruction: str = INSTRUCTION) -> Reading:
     """A record for every message on the instruction topic, with the newest image recorded before it.
 
     Nothing is known of what was meant: records have no boxes. Left out and counted: instructions before the first image,
@@ -40,7 +41,7 @@ def read_recording(path: str | Path, image: str = "/image", instruction: str = "
     return Reading(f"recording {path}", partial(_records, Path(path), image, instruction))
 
 
-def read_dialogs(path: str | Path, image: str = "/image", instruction: str = "/instruction",
+def read_dialogs(path: str | Path, image: str = IMAGE, instruction: str = INSTRUCTION,
                  answer: str = "/answer") -> list[list[Utterance]]:
     """What was said in a recording: lists of an instruction and the answers that came before the next one.
 

@@ -1,32 +1,43 @@
-"""The same scores for any labelled data set, through its reader: no twins and no rules about scenes are needed."""
+"""The same scores for any labelled data set, through its reader, and what a model says of any data set: no twins and no rules
+about scenes are needed."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Record, draw
-from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, verdict_scores
+from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, understand, verdict_scores
 from clue_ros.evaluation.metrics import bootstrap, risk_scores
+from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
-from clue_ros.types import InputError
+from clue_ros.types import Box, InputError
 
 
 def look_at(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None) -> list[Look]:
     """One look at each record of the data's part that is known to be clear or ambiguous, or at `limit` of them drawn with the
     seed; no more than one picture is in memory. InputError when there is none."""
-    def known(record: Record) -> bool:
-        return record.ambiguous is not None and data.part.holds(record.picture.name)
-    reading = data.read()
-    rng, count = np.random.default_rng(seed), reading.count(known)
-    if not count:
+    rng = np.random.default_rng(seed)
+    looks = [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng), record.picture.name)[0]
+             for record in _drawn(data, rng, limit, lambda record: record.ambiguous is not None)]
+    if not looks:
         raise InputError("no prompt of this data set is known to be clear or ambiguous: there is nothing to measure")
-    chosen = set(draw(range(count), rng, limit))
-    records = (record for number, record in enumerate(filter(known, reading)) if number in chosen)
-    return [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng),
-                 record.picture.name)[0]
-            for record in tqdm(records, total=len(chosen), desc="prompts")]
+    return looks
+
+
+def _drawn(data: Labelled, rng: np.random.Generator, limit: int | None, keep: Callable[[Record], bool]) -> Iterator[Record]:
+    """The records of the data's part that `keep` takes, or `limit` of them, with a progress bar."""
+    def wanted(record: Record) -> bool:
+        return data.part.holds(record.picture.name) and keep(record)
+    reading = data.read()
+    chosen = set(draw(range(reading.count(wanted)), rng, limit))
+    drawn = (record for number, record in enumerate(filter(wanted, reading)) if number in chosen)
+    yield from tqdm(drawn, total=len(chosen), desc="prompts")
 
 
 def _in_mind(record: Record, rng: np.random.Generator) -> Target | None:
@@ -46,3 +57,37 @@ def records(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None)
     if seen.ambiguous.any() and not seen.ambiguous.all():
         table |= {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen).items()}
     return table | risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups)
+
+
+def write_predictions(clue: Clue, data: Labelled, file: Path, seed: int = 0, limit: int | None = None) -> int:
+    """What the model says of each record, labelled or not, as JSON lines that `predictions` scores; returns how many.
+
+    The box is where it would point if it acted at once, also where it asks; the question is null where it does not.
+    InputError when there is nothing to look at.
+    """
+    count = 0
+    with replacing(file) as part, part.open("w", encoding="utf-8") as log:
+        for count, record in enumerate(_drawn(data, np.random.default_rng(seed), limit, lambda record: True), start=1):
+            log.write(json.dumps(_prediction(clue, record)) + "\n")
+        if not count:
+            raise InputError(f"{data.data} holds no instruction about a picture: there is nothing to look at")
+    return count
+
+
+def _prediction(clue: Clue, record: Record) -> dict:
+    frame = record.picture.frame()
+    prefill, verdict = understand(clue, frame, record.prompt)
+    found = clue.vlm.locate(prefill, frame.size)
+    said = {"id": record.id, "image": record.picture.name, "instruction": record.prompt.instruction,
+            "bbox": _corners(found.box), "label": found.label, "probability": float(verdict.probability),
+            "question": clue.vlm.question(prefill).text if verdict.is_ambiguous else None}
+    if record.ambiguous is not None:
+        said["ambiguous"] = record.ambiguous
+    if record.ambiguous is False and isinstance(record.target, Box):
+        said["gt_bbox"] = _corners(record.target)
+    return said
+
+
+def _corners(box: Box) -> list[float]:
+    """x1, y1, x2, y2 in source pixels."""
+    return [round(float(v), 2) for v in (box.x1, box.y1, box.x2, box.y2)]

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Part
+from clue_ros.evaluation import predictions
 from clue_ros.evaluation.calibrate import calibrate
-from clue_ros.evaluation.records import records
+from clue_ros.evaluation.records import records, write_predictions
 from clue_ros.model_folder import embedded, load
 from clue_ros.tabletop.scene import read_scenes
 from clue_ros.types import InputError
@@ -55,6 +57,11 @@ def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
     assert table["clear prompts: right object"].value > 0.7  # the demo's pictures are some that it solves
     assert table["ambiguity AUROC"].value > 0.9
     assert table["ambiguity AUROC"].count == table["clear prompts: right object"].count + 3
+    log = instances.with_name("log.jsonl")
+    assert write_predictions(load(model, "cpu"), Labelled(instances, "coco"), log) == table["ambiguity AUROC"].count
+    logged = predictions.score(predictions.read_predictions(log))
+    assert logged["ambiguity AUROC"].value == table["ambiguity AUROC"].value
+    assert logged["Acc@0.5 (IoU >= 0.5)"].value == table["clear prompts: right object"].value
     assert "calibrated on" in calibrate(model, Labelled(instances, "coco"))
     assert load(model, "cpu").calibration.data.endswith("for the threshold, of instances.json, seed 0")
 
@@ -92,3 +99,18 @@ def test_two_parts_share_no_picture(instances):
 def test_a_split_is_invigs_alone(scenes):
     with pytest.raises(InputError, match="leave them out for --reader coco"):
         Labelled(scenes, "coco", split="test").read()
+
+
+def test_what_the_model_says_of_a_recording_is_logged(tmp_path):
+    recording = Path(__file__).parents[2] / "examples" / "recording"
+    clue, log = load(embedded(), "cpu"), tmp_path / "log.jsonl"
+    count = write_predictions(clue, Labelled(recording, "recording", topics=("/image/compressed", "/instruction")), log)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(lines) == count > 1
+    for line in lines:
+        assert (line["question"] is not None) == (line["probability"] >= clue.threshold) and not {"ambiguous", "gt_bbox"} & line.keys()
+        x1, y1, x2, y2 = line["bbox"]
+        assert x1 < x2 and y1 < y2
+    with pytest.raises(InputError, match="has no topic /words; it holds /answer"):
+        write_predictions(clue, Labelled(recording, "recording", topics=("/image/compressed", "/words")), tmp_path / "other.jsonl")
+    assert not (tmp_path / "other.jsonl").exists()

@@ -2,7 +2,8 @@
 """Renders the frames of the demo: `make gl && tools/ros_env.sh python tools/demo_frames.py --seed 4 20 24 46`.
 
 Each number is a scene of `clue-tabletop write --pairs --seed SEED`, rendered larger; it gives two frames, the scene and
-its twin with one object fewer. They go to resource/demo with their truth; which are shown is up to demo.json there.
+its twin with one object fewer. They go to resource/demo with their truth; which are shown is up to demo.json there. (The frames in
+the repository are from when other scenes shared their meshes; drawn again, they look different.)
 """
 
 import argparse

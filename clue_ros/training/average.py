@@ -1,5 +1,6 @@
 """The mean of trainings that began with the same weights: often better than each, most of all where it is new to them
-("model soups", Wortsman et al., arXiv 2203.05482)."""
+("model soups", Wortsman et al., arXiv 2203.05482). One of them may be the weights that another began with: the mean keeps what those
+knew (WiSE-FT, Wortsman et al., arXiv 2109.01903)."""
 
 from __future__ import annotations
 

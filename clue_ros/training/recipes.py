@@ -4,7 +4,8 @@
     clue-train base      --data data/train --out runs/base
     clue-train further   --data data/train --base runs/base --out runs/further        (optional; from here runs/further/model;
                          with --config fine for larger pictures)
-    clue-train average   --runs runs/further runs/further-b --out runs/mean           (optional, of trainings with one beginning)
+    clue-train average   --runs runs/further runs/further-b --out runs/mean           (optional, of trainings with one beginning,
+                                                                                       or of one and what it went on from)
     clue-train ivg       --data data/train --base runs/base/model --out runs/ivg
     clue-train ambiguity --data data/train --validation data/val --base runs/base/model --adapter runs/ivg/adapter \\
                          --out runs/ambiguity                                 (data/val: written with --pairs, another seed)

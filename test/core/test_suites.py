@@ -65,7 +65,8 @@ def test_grounding_and_ambiguity_on_scenes(call, scenes, tmp_path):
 
 def test_episodes_with_a_person_who_errs(call, scenes, tmp_path):
     sure, erring = (scores_of(call, tmp_path, "episodes", "--data", scenes, "--noise", noise) for noise in (0, 1))
-    assert value(sure, "questions per ambiguous episode") == (1.0, 3) and value(sure, "success")[0] >= 4 / 6
+    questions, episodes = value(sure, "questions per ambiguous episode")
+    assert 1 <= questions <= 2 and episodes == 3 and value(sure, "success")[0] >= 4 / 6
     assert value(erring, "success, ambiguous")[0] < value(sure, "success, ambiguous")[0]
 
 

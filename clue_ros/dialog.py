@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from clue_ros.types import Ambiguity, Prompt, Turn
 from clue_ros.vlm.tokens import clean_text
 
+COURTESY = {"the", "one", "please", "thanks", "i", "mean", "on", "at", "in"}
+
 
 @dataclass(frozen=True)
 class Dialog:
@@ -46,6 +48,13 @@ class Dialog:
 def should_ask(ambiguity: Ambiguity, dialog: Dialog) -> bool:
     """Ask when the detector says so and the turn limit allows it; at the limit point at the likeliest object."""
     return ambiguity.is_ambiguous and dialog.may_ask()
+
+
+def picks_an_offer(turn: Turn) -> bool:
+    """Whether the answer takes one of the question's options and says nothing new: "the left one please", not "no, the red
+    one"."""
+    said, offered = (set(re.findall(r"\w+", text.lower())) for text in (turn.answer, turn.question))
+    return bool(said) and said <= offered | COURTESY
 
 
 def meaning(question: str) -> tuple[str, ...]:

@@ -18,12 +18,16 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
+from torch import Tensor
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector
-from clue_ros.dialog import Dialog, meaning, should_ask
+from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask
 from clue_ros.types import Ambiguity, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
+
+SURE = 0.7  # the score of a candidate box that is one of the objects asked about
+SAME = 0.3  # IoU of two boxes of one object, one of them coarse
 
 
 class Clue:
@@ -48,7 +52,7 @@ class Clue:
                 outcome = self._new_question(prefill, dialog)
         if outcome is None:
             with _timed(times, "locate"):
-                outcome = self.vlm.locate(prefill, frame.size)
+                outcome = self._point(image, prefill, frame, dialog)
         times["total"] = sum(times.values())
         return Decision(ambiguity, outcome, times)
 
@@ -58,6 +62,20 @@ class Clue:
         question = self.vlm.question(prefill)
         asked = [meaning(turn.question) for turn in dialog.prompt.turns]
         return None if meaning(question.text) in asked else question
+
+    def _point(self, image: Tensor, prefill: Prefill, frame: Frame, dialog: Dialog) -> Grounding:
+        """Where the box is. A person who picked what the robot offered means one of the objects that it asked about: of those
+        which the instruction alone may mean, on this very picture, the likeliest after the dialog. ("The lower right block",
+        "left or right?", "left": not the leftmost block of all.)"""
+        found = self.vlm.locate(prefill, frame.size)
+        if not dialog.turns or not all(map(picks_an_offer, dialog.prompt.turns)):
+            return found
+        before = self.vlm.prefill(image, Prompt(dialog.prompt.instruction), self.detector.settings.layers)
+        meant = [c.box for c in self.notice(before, frame).candidates if c.score >= SURE]
+        if len(meant) < 2 or any(found.box.iou(box) >= SAME for box in meant):
+            return found
+        boxes = [self.vlm.locate(before, frame.size, near=box) for box in meant]
+        return max(boxes, key=lambda found: self.vlm.log_likelihood(prefill, found.box, frame.size))
 
     def warm_up(self) -> None:
         """Take every path once on an empty picture, so that the first look is as fast as the second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,10 @@ from clue_ros.vlm.attention import Probe
 from clue_ros.vlm.build import grid_of
 from clue_ros.vlm.draft import Drafts
 from clue_ros.vlm.preprocess import to_pixel_values
-from clue_ros.vlm.tokens import LOCATIONS, Grammar, locations_to_box
+from clue_ros.vlm.tokens import LOCATIONS, Grammar, box_to_locations, locations_to_box
 
 MAX_QUESTION, MAX_LABEL = 48, 8  # tokens
+NEAR = LOCATIONS * 8 // 100  # a corner this many locations away is still that of the same object
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +123,18 @@ class Vlm:
         return Question(self.grammar.text(spoken))
 
     @torch.inference_mode()
-    def locate(self, prefill: Prefill, size: tuple[int, int]) -> Grounding:
-        """Four location tokens, the best of those that make a box: y2 below y1, x2 right of x1. size: (width, height)."""
+    def locate(self, prefill: Prefill, size: tuple[int, int], near: Box | None = None) -> Grounding:
+        """Four location tokens, the best of those that make a box: y2 below y1, x2 right of x1. size: (width, height).
+        near: a box whose corners are within 8 % of the image of those wanted."""
         cache, first = prefill.branch(), self.grammar.first_location
         logits, numbers, confidence = prefill.logits, [], 0.0
         for corner in range(4):
             lowest = numbers[corner - 2] + 1 if corner >= 2 else 0
             highest = LOCATIONS if corner >= 2 else LOCATIONS - 1
+            if near is not None:
+                about = box_to_locations(near, size)[corner]
+                lowest = max(lowest, min(about - NEAR, highest - 1))
+                highest = max(lowest + 1, min(highest, about + NEAR + 1))
             logp = logits[first:first + LOCATIONS].log_softmax(-1)
             number = lowest + int(logp[lowest:highest].argmax())
             confidence += interval_probability(logp, number)
@@ -138,6 +145,14 @@ class Vlm:
         words = self._say(first + numbers[-1], cache, prefill.length + 3, MAX_LABEL, self._labels, guess)
         label = self.grammar.text(words).partition(";")[0].strip()  # what follows is the next instance
         return Grounding(locations_to_box(tuple(numbers), size), confidence / 4, label)
+
+    @torch.inference_mode()
+    def log_likelihood(self, prefill: Prefill, box: Box, size: tuple[int, int]) -> float:
+        """How likely the location tokens of that box are, each with its neighbours; nats, 0 at best. size: (width, height)."""
+        first, numbers = self.grammar.first_location, box_to_locations(box, size)
+        rest = self._steps([first + number for number in numbers[:3]], prefill.branch(), prefill.length)
+        logp = torch.cat([prefill.logits[None], rest])[:, first:first + LOCATIONS].log_softmax(-1)
+        return sum(math.log(interval_probability(row, number) + 1e-4) for row, number in zip(logp, numbers))
 
     @torch.inference_mode()
     def instances(self, prefill: Prefill, size: tuple[int, int], most: int = 8) -> tuple[Box, ...]:

@@ -8,8 +8,9 @@ from transformers import DynamicCache
 from clue_ros.training.dialog import with_adapter
 from clue_ros.types import Frame, Prompt
 from clue_ros.vlm.attention import Probe, attention_weights, prefix_mask
-from clue_ros.vlm.paligemma import Vlm, text_to_image
+from clue_ros.vlm.paligemma import NEAR, Vlm, text_to_image
 from clue_ros.vlm.preprocess import to_pixel_values
+from clue_ros.vlm.tokens import LOCATIONS, box_to_locations, locations_to_box
 
 
 def prefix_inputs(vlm: Vlm, frame: Frame, prompt: Prompt):
@@ -86,6 +87,28 @@ def test_a_label_is_guessed_from_the_prompt_and_stays_what_it_was(tiny, frame):
     for guess in ((), prefill.words, (0, 1)):
         vlm._labels.echo = lambda words, guess=guess: guess
         assert vlm.locate(prefill, frame.size) == plain
+
+
+def test_a_box_is_found_again_near_itself_and_is_as_likely_as_its_corners_are(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    found = vlm.locate(prefill, frame.size)
+    assert vlm.locate(prefill, frame.size, near=found.box) == found
+    with torch.inference_mode():
+        logits = torch.cat([prefill.logits[None], vlm._steps([vlm.grammar.first_location + n for n in (100, 200, 900)],
+                                                             prefill.branch(), prefill.length)])
+    mass = logits[:, vlm.grammar.first_location:vlm.grammar.first_location + LOCATIONS].softmax(-1)
+    want = sum(np.log(float(row[n - 20:n + 21].sum()) + 1e-4) for row, n in zip(mass, (100, 200, 900, 1000)))
+    box = locations_to_box((100, 200, 900, 1000), frame.size)
+    assert vlm.log_likelihood(prefill, box, frame.size) == pytest.approx(want, abs=1e-3)
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 10, 10), (500, 300, 700, 350), (1000, 1000, 1023, 1023), (5, 1020, 6, 1023)])
+def test_near_a_box_no_corner_is_far_from_its_own(tiny, frame, numbers):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    found = box_to_locations(vlm.locate(prefill, frame.size, near=locations_to_box(numbers, frame.size)).box, frame.size)
+    assert all(abs(a - b) <= NEAR + 1 for a, b in zip(found, numbers)) and found[0] < found[2] and found[1] < found[3]
 
 
 def test_image_features_are_computed_once_for_a_frame_key(tiny, frame):

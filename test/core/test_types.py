@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_ros.dialog import Dialog, should_ask
-from clue_ros.types import Ambiguity, Box, Frame, InputError
+from clue_ros.dialog import Dialog, picks_an_offer, should_ask
+from clue_ros.types import Ambiguity, Box, Frame, InputError, Turn
 
 numbers = st.floats(0, 100)
 boxes = st.builds(lambda a, b, c, d: Box(min(a, c), min(b, d), max(a, c), max(b, d)), numbers, numbers, numbers, numbers)
@@ -42,3 +42,10 @@ def test_a_dialog_remembers_and_stops_asking_at_its_limit():
 def test_an_answer_needs_a_question():
     with pytest.raises(ValueError, match="no open question"):
         Dialog.start("x").answer("red")
+
+
+@pytest.mark.parametrize("answer, picks", [
+    ("the one on the left", True), ("left", True), ("The right one, please.", True), ("no, the red one", False),
+    ("the left bowl", False), ("neither", False), ("!?", False), ("both", False)])
+def test_an_answer_that_says_something_new_picks_no_offer(answer, picks):
+    assert picks_an_offer(Turn("do you mean the one on the left or the one on the right?", answer)) == picks

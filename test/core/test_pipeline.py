@@ -1,0 +1,55 @@
+"""What is carried from one look to the next: with the embedded model and the demo's pictures."""
+
+from pathlib import Path
+
+import pytest
+
+from clue_ros.data.records import read_photo
+from clue_ros.dialog import Dialog
+from clue_ros.model_folder import embedded, load
+from clue_ros.pipeline import SAME, SURE
+from clue_ros.types import Box, Frame, Grounding, Question
+
+DEMO = Path(__file__).parents[2] / "resource" / "demo"
+
+
+@pytest.fixture(scope="module")
+def clue():
+    return load(embedded(), "cpu")
+
+
+@pytest.fixture
+def asked(clue):
+    """A picture, a dialog about it that waits for an answer, and the boxes that were in doubt."""
+    frame, dialog = Frame(read_photo(DEMO / "0218.jpg")), Dialog.start("pick up the yellow mug")
+    decision = clue.look(frame, dialog)
+    assert isinstance(decision.outcome, Question)
+    return frame, dialog, [c.box for c in decision.ambiguity.candidates if c.score >= SURE]
+
+
+def answered(clue, frame, dialog, answer):
+    dialog = dialog.ask("do you mean the one on the left or the one on the right?").answer(answer)
+    clue.threshold, before = 1.1, clue.threshold  # never asks
+    try:
+        return clue.look(frame, dialog).outcome
+    finally:
+        clue.threshold = before
+
+
+def is_one_of(box, boxes):
+    return any(box.iou(other) >= SAME for other in boxes)
+
+
+def test_an_answer_picks_one_of_the_objects_that_were_in_doubt(clue, asked):
+    frame, dialog, doubted = asked
+    left, right = (answered(clue, frame, dialog, answer).box for answer in ("the left one", "right"))
+    assert len(doubted) >= 2 and left.x2 < right.x1 and is_one_of(left, doubted) and is_one_of(right, doubted)
+
+
+def test_a_decoder_that_forgot_what_was_asked_about_is_held_to_it_unless_the_person_says_something_new(clue, asked, monkeypatch):
+    frame, dialog, doubted = asked
+    honest, corner = clue.vlm.locate, Grounding(Box(0, 0, 8, 8), 0.9, "mug")
+    monkeypatch.setattr(clue.vlm, "locate", lambda prefill, size, near=None: honest(prefill, size, near) if near else corner)
+    left, right = (answered(clue, frame, dialog, answer).box for answer in ("the left one", "the right one"))
+    assert left.x2 < right.x1 and is_one_of(left, doubted) and is_one_of(right, doubted)
+    assert answered(clue, frame, dialog, "no, the one in the corner") is corner

@@ -29,7 +29,7 @@ class BaseConfig:
 @dataclass(frozen=True)
 class FurtherConfig:
     """Going on with a base: the tower alone with `layers` new blocks, or for larger pictures (`side` pixels), then the whole
-    as in the base's last stage."""
+    as in the base's last stage. heads: for a base that comes without the heads of the auxiliary losses, these alone first."""
 
     layers: int = 2
     side: int | None = None
@@ -41,6 +41,7 @@ class FurtherConfig:
     prompts: int = 3
     twins: float = 0.45
     emphasis: Emphasis = Emphasis()
+    heads: LoopConfig = LoopConfig(steps=150, learning_rate=3e-3, warmup=20)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
                                              head_mean=True)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
-        "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW),
+        "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW,
+                                 heads=_SHORT),
         "naming": NamingConfig(_SHORT, 2, 2),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
         "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), settle=_SHORT, settle_looks=2,

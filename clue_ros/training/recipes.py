@@ -82,17 +82,21 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
 
 
 def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: Path, *, seed: int = 0) -> Path:
-    """Go on with the base of the folder `run`, on other or more data; returns `out/model`. InputError names what `run` lacks."""
-    if not (run / HEADS).is_file():
-        raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end: {HEADS} is missing there")
+    """Go on with the base of the folder `run`, on other or more data; returns `out/model`. run: of `clue-train base` or
+    `further`, or a base itself, such as that of a shipped model. InputError when it is neither."""
+    base = run if (run / "config.json").is_file() else run / "model"
+    if not (base / "config.json").is_file():
+        raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end, and no base: there is no "
+                         f"{base / 'config.json'}")
     source = read_training(data)
     claim(out, recipe="further", data=data, seed=seed, run=run, layers=config.layers, side=config.side)
-    old, grammar = read_base(run / "model")
-    model = with_grown_tower(old.float(), config.layers, config.side)
+    old, grammar = read_base(base)
+    heads = _heads(config, old.float(), grammar, source, run, out, seed)
+    model = with_grown_tower(old, config.layers, config.side)
     use_probed_attention(model)
     model.model.vision_tower.set_attn_implementation("eager")  # as in `_new_tower`
     taught = Taught(model, config.emphasis)
-    taught.load_state_dict(load_file(run / HEADS), strict=False)
+    taught.load_state_dict(heads, strict=False)
     vision = model.config.vision_config
     side, grid = vision.image_size, grid_of(vision)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: (
@@ -101,6 +105,29 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     load_tower(model.model.vision_tower, tower)
     taught.dense.load_state_dict(head)
     return _refined(taught, config, grammar.tokenizer, source, out, seed, seed + 6)
+
+
+def _heads(config: FurtherConfig, model: PaliGemmaForConditionalGeneration, grammar: Grammar, source: SceneImages, run: Path,
+           out: Path, seed: int) -> dict[str, torch.Tensor]:
+    """The heads of the auxiliary losses: those that `run` left, or, where a base comes without, new ones, trained on the base
+    as it is."""
+    if (run / HEADS).is_file():
+        return load_file(run / HEADS)
+    made = out / HEADS.replace(".", "-fitted.")
+    if not made.is_file():
+        model.requires_grad_(False)
+        torch.manual_seed(seed)
+        taught = Taught(model, config.emphasis)
+        fit(taught, _batches(config, model, grammar, source, seed + 9), grounded_losses(grammar.first_location),
+            replace(config.heads, seed=seed), out / "heads", name="heads")
+        _save_heads(taught, made)
+        model.requires_grad_(True)
+    return load_file(made)
+
+
+def _save_heads(taught: Taught, file: Path) -> None:
+    with replacing(file) as part:
+        save_file({k: v.contiguous() for k, v in taught.state_dict().items() if not k.startswith("model.")}, part)
 
 
 def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0) -> Path:
@@ -128,7 +155,7 @@ def _refined(taught: Taught, config: BaseConfig | FurtherConfig, tokenizer, sour
     fit(taught, _batches(config, taught.model, grammar, source, words), grounded_losses(grammar.first_location),
         replace(config.refine, seed=seed), out / "refine", name="refine")
     save_base(taught.model, tokenizer, out / "model")
-    save_file({k: v.contiguous() for k, v in taught.state_dict().items() if not k.startswith("model.")}, out / HEADS)
+    _save_heads(taught, out / HEADS)
     return out / "model"
 
 

@@ -182,7 +182,6 @@ def test_members_of_a_family_differ_and_stand_on_the_table(shape):
 
 def test_no_member_of_a_family_is_like_an_unseen_mesh():
     rng = np.random.default_rng(2)
-    radius_at = lambda v, z: np.interp(z, v[:, 2], np.hypot(v[:, 0], v[:, 1]))  # noqa: E731
     for _ in range(100):
         (block, _), _ = families.a_block(rng)[0]
         long, deep, high = sorted(np.ptp(block, axis=0), reverse=True)
@@ -193,12 +192,14 @@ def test_no_member_of_a_family_is_like_an_unseen_mesh():
         assert np.ptp(can[:, 2]) < 2 * np.ptp(can[:, 1])  # the unseen can: 2.2
         (bottle, _), _ = families.a_bottle(rng)[0]
         radii = np.hypot(bottle[:, 0], bottle[:, 1])
-        assert bottle[radii.argmax(), 2] == 0  # widest at its foot: no belly
+        widest = bottle[radii.argmax(), 2]
+        assert widest == 0 or widest > 0.4 * np.ptp(bottle[:, 2])  # at its foot, or a high shoulder: no belly (the unseen one: 0.3)
         (bowl, _), _ = families.a_bowl(rng)[0]
-        outer = bowl  # the first part has no inside
-        rim = outer[:, 0].max()
-        foot = radius_at(outer[np.hypot(outer[:, 0], outer[:, 1]) > 1e-3], 0.0)
-        assert radius_at(outer, outer[:, 2].max() / 2) > (foot + rim) / 2 + 0.05 * rim  # walls that bulge, not straight ones
+        radii = np.hypot(bowl[:, 0], bowl[:, 1])  # the first part has no inside
+        outer = bowl[:np.flatnonzero(bowl[:, 2] == bowl[:, 2].max())[0] + 1]
+        wall, outward = outer[radii[:len(outer)] > 1e-3], radii[:len(outer)][radii[:len(outer)] > 1e-3]
+        straight = np.interp(wall[:, 2], [0, wall[-1, 2]], [outward[0], outward[-1]])
+        assert np.abs(outward - straight).max() > 0.06 * outward[-1]  # the unseen bowl: 0
 
 
 def test_proportions_that_make_no_shape_are_refused_before_anything_is_rendered(tmp_path, monkeypatch):

@@ -137,6 +137,18 @@ def test_a_base_is_gone_on_with(data, base_run, tmp_path):
     train_further(DEBUG["further"], [data], tmp_path / "further", tmp_path / "again")  # as often as one likes
 
 
+def test_a_base_that_comes_without_its_heads_gets_new_ones_and_keeps_its_weights_meanwhile(data, base_run, tmp_path):
+    out = tmp_path / "further"
+    config = dataclasses.replace(DEBUG["further"], layers=0, side=None)
+    before = load_file(base_run / "model" / "model.safetensors")
+    assert (train_further(config, [data], base_run / "model", out) / "config.json").is_file()
+    fitted, left = load_file(out / "heads-fitted.safetensors"), load_file(base_run / "heads.safetensors")
+    assert fitted.keys() == left.keys() and not any(torch.equal(fitted[k], left[k]) for k in left)
+    held = load_file(out / "heads" / "checkpoint" / "model.safetensors")
+    name = next(k for k in before if k.endswith("layers.0.self_attn.q_proj.weight") and "language_model" in k)
+    assert torch.equal(held["model." + name.replace("language_model.model", "model.language_model")].to(before[name].dtype), before[name])
+
+
 def test_a_base_that_is_taught_names_meets_no_place_and_keeps_the_tower(data, base_run, tmp_path):
     seen: set[int] = set()
 
@@ -183,7 +195,7 @@ def test_prompts_for_another_number_of_image_tokens_are_refused(data, tiny):
 
 
 def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):
-    with pytest.raises(InputError, match="heads.safetensors is missing"):
+    with pytest.raises(InputError, match="is no run of `clue-train base`.* and no base"):
         train_further(DEBUG["further"], [data], tmp_path, tmp_path / "out")
 
 

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
+from clue_ros.training.muon import Muon32
 from clue_ros.types import InputError
 
 logging.getLogger("accelerate.checkpointing").setLevel(logging.ERROR)  # tied weights are meant to be shared
@@ -140,7 +141,10 @@ def optimisers_of(model: nn.Module, config: LoopConfig, groups: Iterable[dict] |
     adamw = torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, 0.98), **common)
     if not matrices:
         return [adamw]
-    return [torch.optim.Muon(matrices, lr=2 * config.learning_rate, adjust_lr_fn="match_rms_adamw", **common), adamw]
+    rate = 2 * config.learning_rate
+    if fast_bf16():
+        return [torch.optim.Muon(matrices, lr=rate, adjust_lr_fn="match_rms_adamw", **common), adamw]
+    return [Muon32(matrices, lr=rate, **common), adamw]
 
 
 def fast_bf16() -> bool:

@@ -18,6 +18,7 @@ from clue_ros.training.forward import fourier_locations_, smooth_locations
 from clue_ros.training.loop import LoopConfig, fit, optimisers_of
 from clue_ros.training.configs import CONFIGS
 from clue_ros.training.naming import NAMING_MIXTURE
+from clue_ros.training.muon import Muon32
 from clue_ros.training.recipes import read_base, train_ambiguity, train_further, train_ivg, train_naming
 from clue_ros.training.vision import patch_owner
 from clue_ros.types import Box, Frame, InputError
@@ -205,6 +206,21 @@ def test_muon_gets_the_layers_matrices_and_adamw_all_else(tiny):
     matrices, rest = ([p for g in o.param_groups for p in g["params"]] for o in (muon, adamw))
     assert all(p.ndim == 2 for p in matrices) and len(matrices) + len(rest) == len(list(model.parameters()))
     assert any(p is model.get_input_embeddings().weight for p in rest)  # rows of a table are no matrix
+
+
+def test_muon_in_float32_is_muon():
+    torch.manual_seed(0)
+    first, second = ([torch.nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(1)))
+                      for shape in ((6, 4), (6, 4), (4, 9))] for _ in range(2))
+    known = torch.optim.Muon(first, lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    ours = Muon32(second, lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        for one, other in zip(first, second):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        known.step(), ours.step()
+    assert all(torch.allclose(one, other, atol=0.02) for one, other in zip(first, second))  # one of them rounds to bfloat16
+    assert not torch.allclose(first[0], torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), atol=0.1)
 
 
 def test_settling_moves_the_detector_and_nothing_else(data, trained, tmp_path):

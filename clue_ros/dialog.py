@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from clue_ros.types import Ambiguity, Prompt, Turn
 from clue_ros.vlm.tokens import clean_text
 
+SYNONYMS = {"little": "small", "large": "big"}
 COURTESY = {"the", "one", "please", "thanks", "i", "mean", "on", "at", "in"}
 
 
@@ -53,10 +54,15 @@ def should_ask(ambiguity: Ambiguity, dialog: Dialog) -> bool:
 def picks_an_offer(turn: Turn) -> bool:
     """Whether the answer takes one of the question's options and says nothing new: "the left one please", not "no, the red
     one"."""
-    said, offered = (set(re.findall(r"\w+", text.lower())) for text in (turn.answer, turn.question))
-    return bool(said) and said <= offered | COURTESY
+    said, offered = (set(_words(text)) - COURTESY for text in (turn.answer, turn.question))
+    return bool(said) and said <= offered
 
 
-def meaning(question: str) -> tuple[str, ...]:
-    """What two questions share that ask the same, be it with their options in another order: their words."""
-    return tuple(sorted(re.findall(r"\w+", question.lower())))
+def meaning(question: str) -> frozenset[tuple[str, ...]]:
+    """What two questions share that ask the same, be it with their options in another order: the words of each option."""
+    options = re.split(r",|\bor\b", re.sub(r"^\W*do you mean\b", "", question.lower()))
+    return frozenset(words for option in options if (words := tuple(sorted(_words(option)))))
+
+
+def _words(text: str) -> list[str]:
+    return [SYNONYMS.get(word, word) for word in re.findall(r"\w+", text.lower())]

@@ -7,6 +7,8 @@ nv12), and a table that is the same everywhere can be tested anywhere.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +16,8 @@ import cv2
 import numpy as np
 
 from clue_ros.types import InputError
+
+MOST_PIXELS = 100_000_000  # of a compressed image
 
 
 class ImageMessage(Protocol):
@@ -132,11 +136,31 @@ def _doubled(yuv: np.ndarray) -> np.ndarray:
 
 def from_compressed(msg: CompressedMessage) -> np.ndarray:
     """uint8[H, W, 3] RGB of a JPEG or PNG; the camera's own pixels, whatever turn a photo's EXIF asks for. InputError."""
+    width, height = promised_size(msg.data)
+    if width * height > MOST_PIXELS:  # of one colour it is a small file, that would take all memory to open
+        raise InputError(f"the compressed image is {width} x {height} pixels, more than {MOST_PIXELS // 10 ** 6} million: "
+                         "publish a smaller one")
     rgb = decode(msg.data)
     if rgb is None:
         raise InputError(f"the compressed image (format '{_shown(msg.format)}', {len(msg.data)} bytes) cannot be decoded: "
                          "publish JPEG or PNG, or set image_transport to raw")
     return rgb
+
+
+def promised_size(data: Sequence[int]) -> tuple[int, int]:
+    """(width, height) by the header of a PNG (its IHDR) or a JPEG (its SOF marker, ITU T.81 B.2.2); (0, 0) of anything else."""
+    head = bytes(data[:24])
+    if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 24:
+        return struct.unpack(">II", head[16:])
+    at = 2 if head.startswith(b"\xff\xd8") else len(data)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", bytes(data[at + 5:at + 9]))
+            return width, height
+        # Fill bytes, and markers that stand alone; all others tell their length.
+        at += 1 if marker == 0xFF else 2 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else 2 + 256 * data[at + 2] + data[at + 3]
+    return 0, 0
 
 
 def decode(data: bytes | np.ndarray, *, upright: bool = False) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from clue_ros.vlm.paligemma import Vlm
 EMBEDDED = "tabletop"
 MODELS = Path("resource") / "models"
 REQUIRED = ("base/config.json", "detector/config.json", "detector/model.safetensors")
+NO_DEVICE = 'device "{}" is none of auto, cpu, cuda, cuda:0 ...'
 ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
 
 
@@ -62,10 +64,15 @@ def pick_device(device: str) -> torch.device:
     try:
         chosen = torch.device("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
     except RuntimeError as error:
-        raise ModelError(f"device \"{device}\" is none of auto, cpu, cuda, cuda:0 ...") from error
+        raise ModelError(NO_DEVICE.format(device)) from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ModelError(NO_DEVICE.format(device))
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(f"device \"{device}\" was asked for, but torch sees no CUDA GPU: install a CUDA build of torch "
                          "and its driver, or set device to cpu")
+    if chosen.type == "cuda" and (chosen.index or 0) >= (count := torch.cuda.device_count()):
+        raise ModelError(f"device \"{device}\" was asked for, but torch sees {count} CUDA GPU(s), from cuda:0: set device to one "
+                         "of them")
     return chosen
 
 
@@ -189,7 +196,9 @@ def _with_adapter(model: PaliGemmaForConditionalGeneration, folder: Path) -> Pal
     if (kind := _json(config).get("peft_type")) != "LORA":  # other kinds may fetch what they name from the network
         raise ModelError(f"{config} describes no LoRA: its peft_type is {str(kind)[:40]!r}")
     try:
-        adapted = PeftModel(model, PeftConfig.from_pretrained(folder))
+        with warnings.catch_warnings():  # PEFT asks transformers for something by its old name
+            warnings.simplefilter("ignore", FutureWarning)
+            adapted = PeftModel(model, PeftConfig.from_pretrained(folder))
     except Exception as error:  # PEFT checks little: whatever a damaged configuration leads to
         raise ModelError(f"{config} describes no adapter for this base: {_reason(error)}") from error
     try:

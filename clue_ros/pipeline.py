@@ -35,7 +35,7 @@ class Clue:
 
     def __init__(self, vlm: Vlm, detector: Detector, calibration: Calibration | None = None):
         self.vlm, self.detector, self.calibration = vlm, detector, calibration
-        self.threshold = detector.settings.threshold
+        self.threshold = calibration.threshold() if calibration else detector.settings.threshold
 
     def look(self, frame: Frame, dialog: Dialog) -> Decision:
         """One decision about what is meant: a question while in doubt and allowed to ask, else a grounding."""
@@ -83,7 +83,8 @@ class Clue:
         prefill = self.vlm.prefill(self.vlm.encode(frame), Prompt("the object"), self.detector.settings.layers)
         self.notice(prefill, frame)
         self.vlm.question(prefill)
-        self.vlm.locate(prefill, frame.size)
+        box = self.vlm.locate(prefill, frame.size).box
+        self.vlm.log_likelihood(prefill, self.vlm.locate(prefill, frame.size, near=box).box, frame.size)
 
     def notice(self, prefill: Prefill, frame: Frame) -> Ambiguity:
         """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask."""

@@ -20,6 +20,7 @@ from clue_ros.shipped import shipped
 from clue_ros.types import ModelError
 
 PARTS = ("base", "adapter", "detector")
+UNKNOWN = "of unknown version"
 LIBRARIES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 
 
@@ -89,17 +90,22 @@ def digest(lines: tuple[str, ...]) -> str:
 def versions() -> tuple[str, ...]:
     """"clue_ros 0.1.0", "python 3.11.2", and the libraries that compute."""
     return (f"clue_ros {own_version()}", f"python {platform.python_version()}",
-            *(f"{name} {metadata.version(name)}" for name in LIBRARIES))
+            *(f"{name} {_installed(name) or UNKNOWN}" for name in LIBRARIES))
 
 
 def own_version() -> str:
     """As pip knows it, else as package.xml of the sources or of the ROS installation says."""
+    file = shipped("package.xml")
+    return _installed("clue_ros") or (
+        re.search(r"<version>(.*?)</version>", file.read_text(encoding="utf-8"))[1] if file else UNKNOWN)
+
+
+def _installed(name: str) -> str:
+    """The version by the package's metadata; "" where it came without, such as built from source into a folder."""
     try:
-        return metadata.version("clue_ros")
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        if file := shipped("package.xml"):
-            return re.search(r"<version>(.*?)</version>", file.read_text(encoding="utf-8"))[1]
-    return "of unknown version"
+        return ""
 
 
 def commit() -> str:

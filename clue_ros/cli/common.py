@@ -35,6 +35,13 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number between 0 and 1, for argparse."""
+    if not 0.0 <= float(text) <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return float(text)
+
+
 def add_labelled(parser: argparse.ArgumentParser, reader: str | None = None) -> None:
     """The options of a command that reads any data set; without a usual reader it must be named."""
     from clue_ros.data.readers import EXPECTED, READERS

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive
+from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive, share
 from clue_ros.types import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
                   _suite(commands, "ambiguity", "counterfactual pairs and questions"),
                   _suite(commands, "it2p", "IT2P photographs"), episodes):
         suite.add_argument("--data", type=Path, required=True)
-    episodes.add_argument("--noise", type=float, default=0.0, help="share of answers that name another option")
+    episodes.add_argument("--noise", type=share, default=0.0, help="share of answers that name another option")
     table = commands.add_parser("table", help="every variant and baseline, on every data set; a stopped run goes on")
     for name, text in (("train", "to fit the rows on"), ("held-out", "for their probabilities and thresholds"),
                        ("test", "dataset 1: the same world, other scenes")):
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
                                       description='A line a prompt: {"bbox": [x1, y1, x2, y2] or null, "gt_bbox": [...]}, '
                                                   'and, where known, {"ambiguous": true or false, "probability": 0..1}.')
     predictions.add_argument("file", type=Path, metavar="FILE.jsonl")
-    predictions.add_argument("--threshold", type=float, default=0.5, help="a prompt is called ambiguous from here")
+    predictions.add_argument("--threshold", type=share, default=0.5, help="a prompt is called ambiguous from here")
     predictions.add_argument("--json", type=Path, help="also write the scores there")
     predictions.set_defaults(call=_predictions)
     return parser
@@ -84,7 +84,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=natural, default=0, help="draws the expressions")
     parser.add_argument("--limit", type=positive, help="at most so many examples")
-    parser.add_argument("--risk", type=float, help="share of prompts in which it may act wrongly, by its calibration "
+    parser.add_argument("--risk", type=share, help="share of prompts in which it may act wrongly, by its calibration "
                         "(default: that which it was calibrated for)")
 
 

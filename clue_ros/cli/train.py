@@ -71,7 +71,8 @@ def _config(arguments: argparse.Namespace, recipe: str):
     from clue_ros.training.configs import CONFIGS
     from clue_ros.types import InputError
     if recipe not in CONFIGS[arguments.config]:
-        raise InputError(f"config {arguments.config} has no {recipe} recipe: the published base is taken as it is")
+        having = [name for name, recipes in CONFIGS.items() if recipe in recipes]
+        raise InputError(f"config {arguments.config} has no {recipe} recipe: take --config {' or '.join(having)}")
     return CONFIGS[arguments.config][recipe]
 
 

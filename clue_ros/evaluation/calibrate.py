@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from clue_ros.detector.network import probability_of
 from clue_ros.evaluation.looks import Seen
 from clue_ros.evaluation.records import look_at
 from clue_ros.evaluation.suites import look_at_pairs
+from clue_ros.files import replacing
 from clue_ros.model_folder import find, load, save_detector
 from clue_ros.pipeline import Clue
 from clue_ros.types import RISK, InputError
@@ -26,6 +28,8 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
     the tabletop the counterfactual pairs are used. limit: at most so many prompts (pairs, of the tabletop). InputError for a
     risk outside 0..1, and when a half is all clear or all ambiguous.
     """
+    if not 0.0 <= risk <= 1.0:
+        raise InputError(f"a risk lies between 0 and 1, got {risk}")
     folder = find(model)
     clue = load(folder, calibrated=False)  # what is made anew may be damaged
     seen = _seen(clue, data, seed, limit)
@@ -44,8 +48,11 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
         tuple(map(float, probability)), tuple(map(bool, seen.wrong[~first])), tuple(map(int, group[~first])), risk)
     threshold = calibration.threshold()
     clue.detector.settings = replace(after, threshold=threshold)
-    save_detector(clue.detector, folder / "detector")
-    calibration.save(folder / "detector")
+    with replacing(folder / "detector") as part:  # never the one's P with the other's threshold
+        shutil.rmtree(part, ignore_errors=True)
+        save_detector(clue.detector, part)
+        calibration.save(part)
+        shutil.rmtree(folder / "detector")
     return (f"calibrated on {calibration.data}: P = sigmoid({after.scale:.3f} x the CNN's logit "
             f"{after.first_token:+.3f} x the first token's log odds {after.shift:+.3f}); "
             f"at risk {risk:g} it asks when P >= {threshold:.2f}, that is {(probability >= threshold).mean():.2f} of the time")

@@ -45,18 +45,10 @@ def play(clue: Clue, frame: Frame, scene: Scene, example: Example, target: int, 
     while isinstance(outcome := clue.look(frame, dialog).outcome, Question):
         asked.append(outcome.text)
         true += questions.is_true_difference(scene.objects, left, outcome.text)
-        dialog = dialog.ask(outcome.text).answer(oracle.answer(outcome.text, left))
-        left = _still_possible(scene, left, outcome.text, target)
+        answer, left = oracle.reply(outcome.text, left)
+        dialog = dialog.ask(outcome.text).answer(answer)
     iou = outcome.box.iou(in_pixels(Box(*scene.objects[target].box), frame.size))
     return Episode(example.ambiguous, len(asked), true, iou, len(left) > 1, len(set(map(meaning, asked))) < len(asked))
-
-
-def _still_possible(scene: Scene, left: tuple[int, ...], question: str, target: int) -> tuple[int, ...]:
-    """The candidates that share the target's answer: its option, or its full description where no option fits it."""
-    reading = questions.parse(question)
-    groups = questions.selected(scene.objects, left, *reading) if reading else {}
-    alike = tuple(i for i in left if questions.described(scene.objects[i]) == questions.described(scene.objects[target]))
-    return next((members for members in groups.values() if target in members), alike)
 
 
 def play_all(clue: Clue, folder: Path, seed: int, limit: int | None = None, noise: float = 0.0) -> list[Episode]:

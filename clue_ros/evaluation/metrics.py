@@ -134,9 +134,11 @@ def area_under_risk_coverage(wrong: np.ndarray, probability: np.ndarray) -> floa
 
 
 def risk_by_coverage(wrong: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """float64[n]: share of wrong acts among the k least ambiguous prompts, k = 1..n. bool[n], float[n]."""
-    ordered = wrong[np.argsort(probability, kind="stable")].astype(float)
-    return np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
+    """float64[n]: share of wrong acts among the k least ambiguous prompts, k = 1..n; of prompts that are equally ambiguous, as
+    many as their order would give on average. bool[n], float[n]."""
+    _, which, counts = np.unique(probability, return_inverse=True, return_counts=True)
+    share = np.bincount(which, weights=wrong) / counts
+    return np.cumsum(np.repeat(share, counts)) / np.arange(1, len(which) + 1)
 
 
 def risk_scores(wrong: np.ndarray, probability: np.ndarray, threshold: float,

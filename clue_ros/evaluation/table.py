@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
@@ -18,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from clue_ros.detector.calibration import Calibration
+from clue_ros.detector.calibration import Calibration, calibrated, fit_platt
+from clue_ros.detector.network import probability_of
 from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.looks import Table
@@ -86,6 +88,8 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     detecting = [name for name, files in others.items() if _weights(files) != _weights(own)]
     models = _models(model, also, device)
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
+    for kind in models.keys() - {"adapted"}:
+        _recalibrate(models[kind], seen[kind]["held-out"])
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
     layers = seen["adapted"]["train"].maps.shape[1]
@@ -111,7 +115,8 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole),
                                                     ("risks", risks))}},
         indent=1) + "\n", encoding="utf-8")
-    text = "\n\n".join([f"Words drawn with seed {data.seed}; rows fitted on {len(seen['adapted']['train']) // 2} pairs, their P on "
+    text = "\n\n".join([f"Model {digest(tuple(line for part in own.values() for line in part))[:12]}; words drawn with seed "
+                        f"{data.seed}; rows fitted on {len(seen['adapted']['train']) // 2} pairs, their P on "
                         f"{len(seen['adapted']['held-out']) // 2}.", *(markdown(scores, test) for test in tests),
                         _markdown_contrasts(contrasts, tests), _markdown_risks(risks),
                         *(f"Whole systems, {test}:\n\n{systems.markdown(measured)}" for test, measured in whole.items())])
@@ -150,8 +155,21 @@ def _claim(folder: Path, data: dict, models: dict) -> None:
 
 def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:
     adapted = load(model, device)
-    alone = {"adapted": adapted, "base": Clue(load_vlm(find(model), device, adapter=False), adapted.detector)}
-    return alone | {folder.name: load(folder, device) for folder in also}
+    base = Clue(load_vlm(find(model), device, adapter=False), copy.deepcopy(adapted.detector))
+    return {"adapted": adapted, "base": base} | {folder.name: load(folder, device) for folder in also}
+
+
+def _recalibrate(clue: Clue, held_out: Features) -> None:
+    """P, and the threshold of the usual risk, as the shipped model has them: of its own. (A detector of other attention is.)"""
+    settings, asks = clue.detector.settings, variants.log_odds(held_out.clarify)
+    try:
+        settings = calibrated(settings, held_out.cnn, asks, held_out.ambiguous)
+    except InputError:  # its CNN tells nothing: the first token alone
+        (weight,), shift = fit_platt(asks[:, None], held_out.ambiguous)
+        settings = dataclasses.replace(settings, scale=0.0, first_token=weight, shift=shift)
+    clue.detector.settings = settings
+    _, group = np.unique(held_out.groups, return_inverse=True)
+    clue.threshold = Calibration("", probability_of(settings, held_out.cnn, asks), held_out.wrong, group).threshold()
 
 
 def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Features]:
@@ -207,8 +225,8 @@ def _plain(tree: object) -> object:
 def markdown(scores: dict[str, dict[str, Table]], test: str) -> str:
     """A row's scores on one data set."""
     def cells(row: str, s: Table) -> list[str]:
-        plain = {name: f"{s[name].value:.3f}" for name in ("precision", "recall", "AUROC", "AUPRC", "ECE", AURC)}
-        return [row, str(s["F1"]), plain["precision"], plain["recall"], plain["AUROC"], _signed(s[BEHIND]), plain["AUPRC"],
+        plain = {name: f"{s[name].value:.3f}" for name in ("precision", "recall", "AUPRC", "ECE", AURC)}
+        return [row, str(s["F1"]), plain["precision"], plain["recall"], str(s["AUROC"]), _signed(s[BEHIND]), plain["AUPRC"],
                 plain["ECE"], plain[AURC]]
     found = {row: tests[test] for row, tests in scores.items() if test in tests}
     count = next(iter(found.values()))["F1"].count

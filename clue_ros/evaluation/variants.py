@@ -72,11 +72,11 @@ def fit(variant: Variant, train: Features, held_out: Features) -> Fitted:
 
 def own_verdict(_: Features) -> Scorer:
     """The model's own CNN and its decoder's first token, both float[n, 2]."""
-    return lambda f: np.stack([f.cnn, _log_odds(f.clarify, 1e-6)], 1)  # as the model itself
+    return lambda f: np.stack([f.cnn, log_odds(f.clarify)], 1)  # as the model itself
 
 
-def _log_odds(probability: np.ndarray, least: float) -> np.ndarray:
-    """float64[n], of P kept `least` away from 0 and 1."""
+def log_odds(probability: np.ndarray, least: float = 1e-6) -> np.ndarray:
+    """float64[n], of P kept `least` away from 0 and 1; by default as `Vlm.log_odds_to_ask`."""
     return logit(np.clip(probability.astype(np.float64), least, 1 - least))
 
 
@@ -87,7 +87,7 @@ def own_cnn(_: Features) -> Scorer:
 
 def first_token(_: Features) -> Scorer:
     """P(clarify) of the first suffix token: the decoder decides by itself."""
-    return lambda f: _log_odds(f.clarify, LEAST)
+    return lambda f: log_odds(f.clarify, LEAST)
 
 
 def location_entropy(_: Features) -> Scorer:
@@ -165,7 +165,7 @@ def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 40, s
     return fit_cnn
 
 
-DETECT, DISAMBIGUATE = "Half-Last Detect (CNN on heads alone, with its LoRA)", "Full-Last Disambig. (AR): first token"
+DETECT, DISAMBIGUATE = "Half-Last Detect, on heads (CNN alone, with its LoRA)", "Full-Last Disambig. (AR): first token"
 
 
 def on_heads(layer: int) -> str:
@@ -191,7 +191,7 @@ def rows(middle: int, layers: int) -> list[Variant]:
         Variant("CNN on heads and first token, with their LoRA: ours", own_verdict),
         Variant(DETECT, own_cnn),
         Variant(DISAMBIGUATE, first_token),
-        Variant("base without adapter (AR): first token", first_token, "base"),
+        Variant("base without adapter (AR): first token (it met questions in training)", first_token, "base"),
         Variant(on_head_mean(middle), cnn((middle,), head_mean=True)),
         *sweep,
         Variant("CNN on heads of all layers, LoRA frozen", cnn(tuple(range(layers)))),

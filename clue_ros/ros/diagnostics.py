@@ -22,6 +22,7 @@ from clue_ros.ros.model_topic import ModelTopic
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import RELIABLE
 from clue_ros.ros.session import Event, Finished, Looked, Outcome, Phase, Session, Snapshot
+from clue_ros.ros.target import Target
 from clue_ros.ros.words import OnChange
 from clue_ros.ros.worker import Desk
 
@@ -116,10 +117,11 @@ class Diagnostics:
 
 
 class CameraHealth:
-    """Watches a camera and the requests about it; a camera's trouble also goes to the log, once."""
+    """Watches a camera and the requests about it; a camera's trouble also goes to the log, once. target: of a camera with
+    depth."""
 
-    def __init__(self, place: Place, desk: Desk, inputs: Inputs):
-        self._place, self._desk, self._session, self._inputs = place, desk, desk.session, inputs
+    def __init__(self, place: Place, desk: Desk, inputs: Inputs, target: Target | None = None):
+        self._place, self._desk, self._session, self._inputs, self._target = place, desk, desk.session, inputs, target
         self._tally, self._words = Tally(), OnChange(place.log)
         self._open_since: float | None = None
         inputs.watchers.append(self._tally.saw)
@@ -136,6 +138,9 @@ class CameraHealth:
             parts.extend([self._camera(now), self._requests(now)])
             return []
         self._desk.handle(observe)
+        if self._target is not None:
+            refusal = self._target.refusal
+            parts.append(self._status("target", WARN if refusal else OK, refusal or "no target was refused", {}))
         return parts
 
     def _camera(self, now: float) -> DiagnosticStatus:
@@ -175,11 +180,12 @@ class CameraHealth:
         tally, request = self._tally, self._session.request
         failed = tally.last is Outcome.ERROR
         text = f"the last request failed: {tally.error}" if failed else f"{tally.outcomes.total()} requests so far"
+        deaf = self._inputs.deaf
         values = {"running": request.phase.value if request is not None else "none"}
         values |= {outcome.name.lower().replace("_", " "): tally.outcomes[outcome] for outcome in Outcome}
         values |= {f"a look, p{percent} [ms]": f"{tally.percentile(percent):.1f}" for percent in (50, 95)}
         values["last error"] = f"{now - tally.error_at:.0f} s ago: {tally.error}" if tally.error else "none"
-        return self._status("requests", WARN if failed else OK, text, values)
+        return self._status("requests", WARN if failed or deaf else OK, "; ".join(filter(None, (deaf, text))), values)
 
     def _status(self, part: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
         return _status(self._place.node, self._place.topic(part), level, text, values)

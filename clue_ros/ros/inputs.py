@@ -59,6 +59,12 @@ class Inputs:
         return name
 
     @property
+    def deaf(self) -> str:
+        """Where words do not reach the node, though somebody publishes them, and why; "" where none is known."""
+        return "; ".join(f"nothing is received on {name}: {why}" for name, why in self._incompatible.items()
+                         if name != self.image_topic)
+
+    @property
     def open(self) -> bool:
         """Whether what comes can be of use."""
         return not self._session.closed

@@ -101,7 +101,8 @@ TABLE = (
     Row("risk", RISK, "Share of instructions in which it may act wrongly without asking: guess among several objects, or box "
         "another than the one meant; by the detector's calibration. It is a bound, not a budget: from P(ambiguous) 0.5 on it asks "
         "in any case. 0: ask always, 1: never.", 0.0, 1.0),
-    Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same; 0: never ask.", 0, 20),
+    Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same, in dialogs that begin from now on; "
+        "0: never ask.", 0, 20),
     Row("question_timeout", 60.0, "Seconds to wait for the answer to a question.", 0.1, 86400.0),
     Row("instruction_timeout", 30.0, "Seconds an instruction waits for a usable image.", 0.0, 86400.0),
     Row("max_frame_age", 5.0, "Oldest image to look at, seconds, by its stamp and by its arrival; 0: any age.",

@@ -6,7 +6,7 @@
     python -m clue_ros.ros.soak --overhead 200         what the node adds to the model's own time, at 640 x 480
 
 Without any of these, all three. Prints the figures and writes them to build/soak/soak.json; exit code 1 when an instruction
-did not end in exactly one outcome, or the node's memory grew by more than a tenth.
+did not end in exactly one outcome, the node's memory grew by more than a tenth, or the overhead's p95 is above 10 ms.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from clue_ros.types import InputError
 NAMESPACE = "/clue_soak"
 START = 120.0  # seconds until the first instruction must have ended: the model is loaded meanwhile
 GROWTH = 1.1  # of the node's memory, from after the first instruction to the end, at most
+MOST_OVERHEAD = 10.0  # milliseconds, p95
 PATIENCE = 20.0  # seconds until any other one must have ended, or have led to a question
 SIZES = ((640, 480), (320, 240), (848, 480), (160, 120))  # of the camera's images, width x height
 UNUSABLE = ("", " \t ", "\u202e\u200b", "x" * 2000)
@@ -238,6 +239,8 @@ def main(args: list[str] | None = None) -> None:
         sys.exit("soak: not every instruction ended in exactly one outcome")
     if any(part["memory [MB]"]["end"] > GROWTH * part["memory [MB]"]["start"] for part in parts):
         sys.exit("soak: the node's memory grew by more than a tenth")
+    if any(part["overhead [ms]"]["p95"] > MOST_OVERHEAD for part in parts if "overhead [ms]" in part):
+        sys.exit(f"soak: the node adds more than {MOST_OVERHEAD:g} ms to the model's own time (p95)")
 
 
 if __name__ == "__main__":

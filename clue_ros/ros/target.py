@@ -169,12 +169,14 @@ class _MayStillCome(InputError):
 class Target:
     """Listens to a camera's `camera_info` and `depth`, and publishes `target` after each box, or warns why it cannot.
 
-    settings: the parameters' present values. `target` is not latched: a point of an earlier instruction must not reach an
+    settings: the parameters' present values. refusal: why the last box got no target, "" when it got one or there was none yet;
+    `/diagnostics` tells it too. `target` is not latched: a point of an earlier instruction must not reach an
     arm that starts listening later.
     """
 
     def __init__(self, place: Place, inputs: Inputs, settings: Callable[[], Settings]):
         self._inputs, self._settings, self._log = inputs, settings, place.log
+        self.refusal = ""
         self._lock = threading.Lock()
         self._info: CameraInfo | None = None
         self._recent: deque[Image] = deque(maxlen=RECENT)
@@ -219,14 +221,19 @@ class Target:
         """Publish or refuse the box that waits; it goes on waiting for what may still come, but not for ever."""
         with self._lock:
             if self._waiting is None:
+                if not self._inputs.open:  # of no use any more: a deactivated node keeps no pictures
+                    self._recent.clear()
+                    self._nearest.clear()
                 return
             event, deadline = self._waiting
             try:
                 self._publisher.publish(self._locate(event))
+                self.refusal = ""
             except InputError as error:
                 if isinstance(error, _MayStillCome) and not at_once and time.monotonic() < deadline:
                     return
-                self._log.warning(f"request {event.request.identity}: no target is published: {error}")
+                self.refusal = f"request {event.request.identity}: no target is published: {error}"
+                self._log.warning(self.refusal)
             self._waiting = None
 
     def _locate(self, event: Finished) -> PointStamped:

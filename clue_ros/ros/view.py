@@ -34,7 +34,7 @@ class View:
         self.action = GroundAction(place, self.desk)
         self.inputs = Inputs(place, self.desk, compressed=settings().image_transport == "compressed")
         self.target = Target(place, self.inputs, settings) if settings().depth else None
-        self.health = CameraHealth(place, self.desk, self.inputs)
+        self.health = CameraHealth(place, self.desk, self.inputs, self.target)
         self._listeners = [self.outputs, self.action, Detections(place), *filter(None, [self.target]), self.health]
         # Not ROS time: a paused simulation must not stop the time-outs.
         node.create_timer(0.1, lambda: self.desk.handle(self.session.tick), clock=Clock(clock_type=ClockType.STEADY_TIME))

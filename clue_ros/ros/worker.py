@@ -199,7 +199,7 @@ class Worker:
         return f"{doing} failed: {_one_line(error)}; the log at level debug has the details"
 
 
-NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "_alloc_failed")
+NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "_alloc_failed", "insufficient memory")
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

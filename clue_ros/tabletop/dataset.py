@@ -18,8 +18,10 @@ from tqdm import tqdm
 from clue_ros.tabletop.render import Pose, Renderer
 from clue_ros.tabletop.scene import Scene, to_json
 from clue_ros.tabletop.world import World
+from clue_ros.types import InputError
 
 JPEG_QUALITY = 95
+MOST_TRIES = 2000  # of one scene; usually a few do
 ALIKE = 32  # so many scenes in a row share their meshes and cloths; building them takes a while
 
 
@@ -34,7 +36,7 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
     index, seed, pairs, folder, world = job
     rng = np.random.default_rng((seed, index))
     renderer = _renderer(world, variant_of(seed, index))
-    while True:
+    for _ in range(MOST_TRIES):
         poses = renderer.sample(rng)
         if len(poses) < 2 + pairs:
             continue
@@ -43,6 +45,9 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
                  for k, v in enumerate(variants)]
         if all(d is not None for d in drawn):
             break
+    else:
+        raise InputError(f"of {MOST_TRIES} random scenes of this world none shows all its objects: ask for fewer of them, or "
+                         "smaller ones")
     scenes = []
     for k, (pixels, scene) in enumerate(drawn):
         file = Path(folder) / scene.image

@@ -167,6 +167,10 @@ class Oracle:
 
     def answer(self, question: str, candidates: Sequence[int]) -> str:
         """The option that fits the target among the candidates; a full description when none does."""
+        return self.reply(question, candidates)[0]
+
+    def reply(self, question: str, candidates: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+        """The answer, and the candidates that it leaves to whoever takes it at its word."""
         reading = parse(question)
         if reading is not None:
             attribute, values = reading
@@ -176,5 +180,6 @@ class Oracle:
             if fitting and others and self.rng.random() < self.noise:
                 fitting = [pick(self.rng, others)]
             if fitting:
-                return answer_text(attribute, fitting[0], self.rng)
-        return described(self.objects[self.target])
+                return answer_text(attribute, fitting[0], self.rng), groups[fitting[0]]
+        all_of_it = described(self.objects[self.target])
+        return all_of_it, tuple(i for i in candidates if described(self.objects[i]) == all_of_it)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -34,9 +35,11 @@ from clue_ros.tabletop.scene import Scene
 from clue_ros.training.forward import map_loss, run, smooth_locations, suffix_losses
 from clue_ros.training.loop import Losses
 from clue_ros.training.vision import DenseHead, dense_accuracy, dense_target, dense_terms, patch_owner, stack
+from clue_ros.types import InputError
 from clue_ros.vlm.preprocess import to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar
 
+MOST_TRIES = 1000  # scenes without words in one batch
 Sampler = Callable[[Scene, np.random.Generator, Phrasing], Example | None]
 Mixture = tuple[tuple[float, Sampler], ...]  # shares, which need not sum to 1
 BASE_MIXTURE: Mixture = (
@@ -79,7 +82,12 @@ class GroundedBatches:
         shares /= shares.sum()
         dialogs = bool(shares[talk].any())
         pixels, rows, truths, dense = [], [], [], []
-        while len(pixels) < self.images:
+        for tries in count():
+            if len(pixels) >= self.images:
+                break
+            if tries >= MOST_TRIES + self.images:
+                raise InputError(f"{MOST_TRIES} scenes of {', '.join(map(str, self.source.folders))} gave no words to learn from: "
+                                 "they need several objects each, some of them alike (clue-tabletop write)")
             paired = not dialogs and self.images - len(pixels) > 1 and self.source.twins and rng.random() < self.twins
             for rgb, scene, found in self._twins(rng) if paired else self._single(shares, rng):
                 pixels.append(to_pixel_values(rgb, self.side))

@@ -65,7 +65,7 @@ HEADS = "heads.safetensors"
 def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
     """The three stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
     source = read_training(data)
-    claim(out, recipe="base", data=data, seed=seed, size=config.size)
+    claim(out, recipe="base", data=data, seed=seed, config=config)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: _new_tower(config, source, seed))
     tokenizer = _tokenizer(source, out)
     torch.manual_seed(seed)
@@ -89,7 +89,7 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
         raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end, and no base: there is no "
                          f"{base / 'config.json'}")
     source = read_training(data)
-    claim(out, recipe="further", data=data, seed=seed, run=run, layers=config.layers, side=config.side)
+    claim(out, recipe="further", data=data, seed=seed, run=run, config=config)
     old, grammar = read_base(base)
     heads = _heads(config, old.float(), grammar, source, run, out, seed)
     model = with_grown_tower(old, config.layers, config.side)
@@ -134,7 +134,7 @@ def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, o
     """A base without the detection mixture, of the tower of `base`; returns `out/model`."""
     source = read_training(data)
     old, grammar = read_base(base)
-    claim(out, recipe="naming", data=data, seed=seed, base=base)
+    claim(out, recipe="naming", data=data, seed=seed, base=base, config=config)
     torch.manual_seed(seed)
     model = with_fresh_decoder(old.float())
     model.model.vision_tower.requires_grad_(False)
@@ -267,7 +267,7 @@ def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out
     model, grammar = read_base(base, allow_download=allow_download)
     _check_depth(config, model)
     batches = _batches(config, model, grammar, read_training(data), seed + 2, DIALOG_MIXTURE)
-    claim(out, recipe="ivg", data=data, seed=seed, base=base, lora_layers=config.lora_layers)
+    claim(out, recipe="ivg", data=data, seed=seed, base=base, config=config)
     torch.manual_seed(seed)
     dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
     fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
@@ -282,8 +282,7 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
     model, grammar = read_base(base, allow_download=allow_download)
     _check_depth(config, model)
     batches = _batches(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
-    claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, layers=config.layers,
-          head_mean=config.head_mean)
+    claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
     channels = len(config.layers) * model.config.get_text_config().num_attention_heads
     settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean)
     torch.manual_seed(seed)

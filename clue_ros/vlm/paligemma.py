@@ -156,8 +156,9 @@ class Vlm:
 
     @torch.inference_mode()
     def instances(self, prefill: Prefill, size: tuple[int, int], most: int = 8) -> tuple[Box, ...]:
-        """The boxes a `detect X` prompt is answered with, by free greedy decoding; what makes no box is left out."""
-        first = int(prefill.logits.argmax())
+        """The boxes a `detect X` prompt is answered with, by free greedy decoding: at every token first whether it is a location,
+        then which; what makes no box is left out."""
+        first = int(self._locations_together(prefill.logits[None]).argmax())
         said = [first]
         if first != self.grammar.eos:
             said += self._say(first, prefill.branch(), prefill.length, most * (4 + MAX_LABEL), self._drafts, plain=False)
@@ -179,7 +180,7 @@ class Vlm:
         while len(said) <= most:
             guess = (guess if len(said) == 1 and guess else drafts.propose(said))[:most - len(said)]
             logits = self._steps([said[-1], *guess], cache, position)
-            best = (self._only_text(logits) if plain else logits).argmax(-1).tolist()
+            best = (self._only_text(logits) if plain else self._locations_together(logits)).argmax(-1).tolist()
             right = next((k for k, (g, b) in enumerate(zip(guess, best)) if g != b), len(guess))
             if right < len(guess):
                 cache.crop(right - len(guess))  # forget the keys of the wrong part; minus the number to drop
@@ -196,6 +197,14 @@ class Vlm:
         g = self.grammar
         logits[:, g.first_location:g.first_location + LOCATIONS] = -torch.inf
         logits[:, [g.image, g.bos, g.pad, g.clarify]] = -torch.inf
+        return logits
+
+    def _locations_together(self, logits: Tensor) -> Tensor:
+        """The likeliest location weighs as much as all of them: P is spread over neighbours, each of which may be less likely
+        than a word that all of them together outweigh. A copy of logits float[n, vocabulary]."""
+        logits = logits.clone()
+        places = logits[:, self.grammar.first_location:self.grammar.first_location + LOCATIONS]
+        places += places.logsumexp(-1, keepdim=True) - places.amax(-1, keepdim=True)
         return logits
 
     # -- the decoder ---------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Every encoding against pixel values known beforehand: a red, a green and a blue field, written down by hand."""
 
+import struct
+from array import array
 from types import SimpleNamespace
 
 import cv2
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_ros.encodings import ENCODINGS, check, from_compressed, to_rgb
+from clue_ros.encodings import ENCODINGS, check, from_compressed, promised_size, to_rgb
 from clue_ros.types import InputError
 
 # A block of 2 x 2 pixels of pure red, of pure green and of pure blue, as each encoding writes it, row by row. Y, U, V
@@ -128,6 +130,23 @@ def test_compressed():
     png = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
     np.testing.assert_array_equal(from_compressed(SimpleNamespace(format="png", data=png)), rgb)
     vast = png[:16] + (2 ** 30).to_bytes(4, "big") * 2 + png[24:]
-    for data in (b"", b"not a picture", png[:40], vast):
-        with pytest.raises(InputError, match="cannot be decoded"):
+    for data, trouble in ((b"", "cannot be decoded"), (b"not a picture", "cannot be decoded"), (png[:40], "cannot be decoded"),
+                          (vast, "more than 100 million")):
+        with pytest.raises(InputError, match=trouble):
             from_compressed(SimpleNamespace(format="jpeg", data=data))
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_a_small_file_that_promises_a_huge_picture_is_refused_unopened(ending):
+    data = cv2.imencode(ending, np.zeros((30, 40, 3), np.uint8))[1].tobytes()
+    assert promised_size(data) == (40, 30)
+    at = 16 if ending == ".png" else data.index(b"\xff\xc0") + 5
+    size = struct.pack(">II", 30000, 30000) if ending == ".png" else struct.pack(">HH", 30000, 30000)
+    bomb = data[:at] + size + data[at + len(size):]
+    with pytest.raises(InputError, match="30000 x 30000 pixels, more than 100 million: publish a smaller one"):
+        from_compressed(SimpleNamespace(format=ending[1:], data=array("B", bomb)))
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"", b"\xff\xd8", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
+def test_any_header_promises_something(data, start):
+    assert min(promised_size(start + data)) >= 0

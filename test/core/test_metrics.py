@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from clue_ros.data.it2p import Command, language_controlled, words_alone
 from clue_ros.evaluation.metrics import (accuracy_at, area_under_risk_coverage, auroc, average_precision, bootstrap,
                                          best_f1_threshold, detection_scores, expected_calibration_error, f1, precision, recall,
-                                         risk_scores)
+                                         risk_by_coverage, risk_scores)
 
 
 def test_f1_precision_recall_by_hand():
@@ -69,6 +69,12 @@ def test_examples_of_one_group_are_drawn_together():
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high)) and twice.count == 400
     halves = bootstrap(np.mean, np.array([0, 0, 1, 1, 1, 0]), groups=["a", "b", "a", "c", "b", "c"])
     assert halves.low == halves.value == halves.high == 0.5
+
+
+def test_equally_ambiguous_prompts_have_no_order():
+    wrong = np.array([True, False, True, False])
+    assert risk_by_coverage(wrong, np.zeros(4)).tolist() == [0.5] * 4
+    assert risk_by_coverage(wrong, np.array([0.9, 0.1, 0.8, 0.2])).tolist() == pytest.approx([0, 0, 1 / 3, 0.5])
 
 
 def test_the_best_threshold_is_one_of_the_best():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_ros.dialog import Dialog, picks_an_offer, should_ask
+from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask
 from clue_ros.types import Ambiguity, Box, Frame, InputError, Turn
 
 numbers = st.floats(0, 100)
@@ -46,6 +46,16 @@ def test_an_answer_needs_a_question():
 
 @pytest.mark.parametrize("answer, picks", [
     ("the one on the left", True), ("left", True), ("The right one, please.", True), ("no, the red one", False),
-    ("the left bowl", False), ("neither", False), ("!?", False), ("both", False)])
+    ("the left bowl", False), ("neither", False), ("!?", False), ("both", False), ("the one please", False)])
 def test_an_answer_that_says_something_new_picks_no_offer(answer, picks):
     assert picks_an_offer(Turn("do you mean the one on the left or the one on the right?", answer)) == picks
+
+
+def test_another_word_for_what_was_offered_picks_it():
+    assert picks_an_offer(Turn("do you mean the small block or the big block?", "the little one please"))
+    assert not picks_an_offer(Turn("do you mean the red block or the blue block?", "the little one please"))
+
+
+def test_questions_are_the_same_whose_options_are_in_whatever_order():
+    one = "do you mean the red mug or the blue block?"
+    assert meaning(one) == meaning("Do you mean the blue block, or the red mug?") != meaning("do you mean the blue mug or the red block?")

@@ -29,7 +29,7 @@ def embedded_engine(ros):
     """The embedded model, read once."""
     from clue_ros.ros.node import load_engine
     from clue_ros.ros.parameters import TABLE, Settings
-    engine = load_engine(Settings(**{row.name: row.default for row in TABLE}))
+    engine = load_engine(Settings(**{row.name: row.default for row in TABLE} | {"device": "cpu"}))
     own = engine.threshold
     yield lambda settings, tell: engine
     engine.threshold = own

@@ -7,6 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -274,8 +275,11 @@ def test_publishers_whose_qos_does_not_fit_are_told_once_until_one_fits(stage, e
     play.logged(sentence)
     time.sleep(0.5)
     assert told() == 1
+    requests = lambda: next(part for part in play.view.health.report() if part.name.endswith(": requests"))  # noqa: E731
+    assert sentence in requests().message and requests().level == DiagnosticStatus.WARN
     play.person.say(" ")
     play.logged(f"something is received on {play.namespace}/instruction now")
+    assert sentence not in requests().message
     misfits.append(play.person.create_publisher(String, "instruction", hasty, event_callbacks=quiet))
     play.until(lambda: told() == 2)
     for publisher in misfits:

@@ -5,9 +5,11 @@ import math
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PointStamped
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lifecycle_msgs.msg import Transition
 from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
@@ -268,6 +270,11 @@ def test_target_on_real_dds(stage, embedded_engine, clear):
     find()
     play.logged("depth pixels in the middle of the box were measured")
     assert len(camera.targets) == 1
+    assert "depth pixels in the middle of the box were measured" in play.view.target.refusal
+    status = next(part for part in play.view.health.report() if part.name.endswith(": target"))
+    assert status.level == DiagnosticStatus.WARN and status.message == play.view.target.refusal
+    assert play.view.target._recent and Manager(play).do(Transition.TRANSITION_DEACTIVATE)
+    play.until(lambda: not play.view.target._recent and not play.view.target._nearest)
 
 
 def test_no_depth_and_no_stamp_are_told(stage, embedded_engine, clear):

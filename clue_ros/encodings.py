@@ -154,12 +154,12 @@ def promised_size(data: Sequence[int]) -> tuple[int, int]:
         return struct.unpack(">II", head[16:])
     at = 2 if head.startswith(b"\xff\xd8") else len(data)
     while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
+        marker = int(data[at + 1])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", bytes(data[at + 5:at + 9]))
             return width, height
         # Fill bytes, and markers that stand alone; all others tell their length.
-        at += 1 if marker == 0xFF else 2 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else 2 + 256 * data[at + 2] + data[at + 3]
+        at += 1 if marker == 0xFF else 2 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else 2 + 256 * int(data[at + 2]) + int(data[at + 3])
     return 0, 0
 
 

@@ -84,7 +84,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=natural, default=0, help="draws the expressions")
     parser.add_argument("--limit", type=positive, help="at most so many examples")
-    parser.add_argument("--risk", type=share, help="share of prompts in which it may act wrongly, by its calibration "
+    parser.add_argument("--risk", type=float, help="share of prompts in which it may act wrongly, by its calibration "
                         "(default: that which it was calibrated for)")
 
 

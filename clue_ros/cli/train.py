@@ -97,12 +97,12 @@ def _naming(a: argparse.Namespace) -> None:
 
 
 def _ivg(a: argparse.Namespace) -> None:
-    from clue_ros.training.recipes import train_ivg
+    from clue_ros.training.adapters import train_ivg
     print(f"adapter: {train_ivg(_config(a, 'ivg'), a.data, a.base, a.out, seed=a.seed, allow_download=a.allow_download)}")
 
 
 def _ambiguity(a: argparse.Namespace) -> None:
-    from clue_ros.training.recipes import assemble, train_ambiguity
+    from clue_ros.training.adapters import assemble, train_ambiguity
     out = train_ambiguity(_config(a, "ambiguity"), a.data, a.base, a.adapter, a.out, seed=a.seed,
                           allow_download=a.allow_download)
     print(f"adapter and detector: {out}")
@@ -118,7 +118,7 @@ def _ambiguity(a: argparse.Namespace) -> None:
 
 
 def _assemble(a: argparse.Namespace) -> None:
-    from clue_ros.training.recipes import assemble
+    from clue_ros.training.adapters import assemble
     print(f"model: {assemble(a.base, a.adapter, a.detector, a.out)}")
 
 

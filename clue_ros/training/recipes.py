@@ -17,37 +17,30 @@ For ablations: `clue-train naming --base runs/base/model --out runs/naming` make
 (runs/naming/model), `ivg --config half-full` a LoRA on the decoder's first half only, `ambiguity --config head-mean` a detector on
 the heads' mean. Each takes `--config debug` to run in under a minute on a CPU. `--config paligemma2 --base
 google/paligemma2-3b-mix-448` (a folder, or an id with `--allow-download`) trains the adapters of the published model by the same
-code.
+code. The adapters' recipes themselves are in `adapters`.
 """
 
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from tqdm import trange
 from transformers import (AutoTokenizer, PaliGemmaForConditionalGeneration, PaliGemmaProcessor, PreTrainedTokenizerFast,
                           SiglipImageProcessorPil, SiglipVisionModel)
 
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.files import replacing
-from clue_ros.model_folder import save_detector
 from clue_ros.offline import network
 from clue_ros.tabletop.scene import Scene
 from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Taught, grounded_losses
 from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig, NamingConfig
-from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
-                                      dialog_losses, look_at, seen_otherwise, with_adapter)
 from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, claim, fit
 from clue_ros.training.naming import NAMING_MIXTURE, naming_losses
@@ -76,7 +69,7 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
     load_tower(model.model.vision_tower, tower)
     taught = Taught(model, config.emphasis)
     taught.dense.load_state_dict(head)
-    fit(taught, replace(_batches(config, model, grammar, source, seed + 1), twins=0.0),
+    fit(taught, replace(batches_of(config, model, grammar, source, seed + 1), twins=0.0),
         grounded_losses(grammar.first_location), replace(config.decoder, seed=seed), out / "decoder", name="base")
     return _refined(taught, config, tokenizer, source, out, seed, seed + 4)
 
@@ -118,7 +111,7 @@ def _heads(config: FurtherConfig, model: PaliGemmaForConditionalGeneration, gram
         model.requires_grad_(False)
         torch.manual_seed(seed)
         taught = Taught(model, config.emphasis)
-        fit(taught, _batches(config, model, grammar, source, seed + 9), grounded_losses(grammar.first_location),
+        fit(taught, batches_of(config, model, grammar, source, seed + 9), grounded_losses(grammar.first_location),
             replace(config.heads, seed=seed), out / "heads", name="heads")
         _save_heads(taught, made)
         model.requires_grad_(True)
@@ -140,7 +133,7 @@ def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, o
     model.model.vision_tower.requires_grad_(False)
     use_probed_attention(model)
     fourier_locations_(model.get_input_embeddings(), grammar.first_location, seed)  # as in the base recipe, here never trained
-    batches = replace(_batches(config, model, grammar, source, seed + 8, NAMING_MIXTURE), places=False)
+    batches = replace(batches_of(config, model, grammar, source, seed + 8, NAMING_MIXTURE), places=False)
     fit(Taught(model, Emphasis(), base=False), batches, naming_losses(grammar.first_location), replace(config.loop, seed=seed),
         out, name="naming")
     save_base(model, grammar.tokenizer, out / "model")
@@ -152,7 +145,7 @@ def _refined(taught: Taught, config: BaseConfig | FurtherConfig, tokenizer, sour
     """The last stage, its words drawn with the seed `words`: `out/model`, and the heads of the auxiliary losses for those
     who go on with it."""
     grammar = Grammar(tokenizer, grid_of(taught.model.config.vision_config) ** 2)
-    fit(taught, _batches(config, taught.model, grammar, source, words), grounded_losses(grammar.first_location),
+    fit(taught, batches_of(config, taught.model, grammar, source, words), grounded_losses(grammar.first_location),
         replace(config.refine, seed=seed), out / "refine", name="refine")
     save_base(taught.model, tokenizer, out / "model")
     _save_heads(taught, out / HEADS)
@@ -245,76 +238,9 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
     return model, Grammar(tokenizer, grid_of(model.config.vision_config) ** 2)
 
 
-def _batches(config: BaseConfig | FurtherConfig | NamingConfig | AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages,
+def batches_of(config: BaseConfig | FurtherConfig | NamingConfig | AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages,
              seed: int, mixture: Mixture = BASE_MIXTURE) -> GroundedBatches:
     """What to train this model on, as large as its pictures are."""
     vision = model.config.vision_config
     return GroundedBatches(source, grammar, vision.image_size, grid_of(vision), config.images,
                            config.prompts, seed, mixture, config.twins)
-
-
-def _check_depth(config: AdapterConfig, model: nn.Module) -> None:
-    """InputError when the config's layers are none of this decoder's, or lie so low that it is made for another one."""
-    depth, e = model.config.get_text_config().num_hidden_layers, config.emphasis
-    if max(*config.layers, e.look_layer, e.point_layer, *e.match_layers) >= depth or max(config.layers) < depth // 4:
-        raise InputError(f"this config reads decoder layer {max(config.layers)}, the base has {depth}: use --config paligemma2 for a "
-                         "published PaliGemma 2, debug for a base of --config debug, else tabletop")
-
-
-def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0,
-              allow_download: bool = False, stop_after: int | None = None) -> Path:
-    """LoRA dialog training; returns `out/adapter`."""
-    model, grammar = read_base(base, allow_download=allow_download)
-    _check_depth(config, model)
-    batches = _batches(config, model, grammar, read_training(data), seed + 2, DIALOG_MIXTURE)
-    claim(out, recipe="ivg", data=data, seed=seed, base=base, config=config)
-    torch.manual_seed(seed)
-    dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
-    fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
-        stop_after=stop_after)
-    dialogue.peft.save_pretrained(out / "adapter")
-    return out / "adapter"
-
-
-def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
-                    allow_download: bool = False, stop_after: int | None = None) -> Path:
-    """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
-    model, grammar = read_base(base, allow_download=allow_download)
-    _check_depth(config, model)
-    batches = _batches(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
-    claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
-    channels = len(config.layers) * model.config.get_text_config().num_attention_heads
-    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean)
-    torch.manual_seed(seed)
-    dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings))
-    groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},
-              {"params": list(dialogue.detector.parameters()), "lr": config.detector_rate}]
-    fit(dialogue, batches, ambiguity_losses(grammar.first_location, config.detector), replace(config.loop, seed=seed), out,
-        groups=groups, name="ambiguity", stop_after=stop_after)
-    dialogue.peft.save_pretrained(out / "adapter")
-    if config.settle and stop_after is None:
-        _settle(dialogue, replace(batches, seed=seed + 7), config, out / "settle", seed)
-    save_detector(dialogue.detector, out / "detector")
-    return out
-
-
-def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig, out: Path, seed: int) -> None:
-    """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
-    @cache  # not before it is needed: a run that came to its end needs none
-    def seen() -> dict[str, torch.Tensor]:
-        return look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
-
-    def some(step: int) -> dict[str, torch.Tensor]:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.randint(0, len(seen()["maps"]), (config.settle_batch,), generator=generator)
-        return seen_otherwise({key: value[rows] for key, value in seen().items()}, generator, heads=not config.head_mean)
-    fit(dialogue.detector, some, detector_losses(config.detector), replace(config.settle, seed=seed), out, name="settle")
-
-
-def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
-    """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only."""
-    for source, name in ((base, "base"), (adapter, "adapter"), (detector, "detector")):
-        if source.resolve() != (out / name).resolve():
-            shutil.rmtree(out / name, ignore_errors=True)
-            shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"))
-    return out

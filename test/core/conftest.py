@@ -12,7 +12,8 @@ import torch
 from clue_ros.data import examples
 from clue_ros.tabletop.scene import read_scenes, to_json
 from clue_ros.training.configs import _TINY, CONFIGS
-from clue_ros.training.recipes import assemble, corpus, train_ambiguity, train_base, train_ivg
+from clue_ros.training.adapters import assemble, train_ambiguity, train_ivg
+from clue_ros.training.recipes import corpus, train_base
 from clue_ros.types import Frame
 from clue_ros.vlm.build import new_model
 from clue_ros.vlm.vocabulary import train_tokenizer

@@ -12,14 +12,15 @@ from safetensors.torch import load_file, save_file
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import embedded, load
+from clue_ros.training.adapters import train_ambiguity, train_ivg
 from clue_ros.training.average import average
 from clue_ros.training.base import GroundedBatches
+from clue_ros.training.configs import CONFIGS
 from clue_ros.training.forward import fourier_locations_, smooth_locations
 from clue_ros.training.loop import LoopConfig, fit, optimisers_of
-from clue_ros.training.configs import CONFIGS
-from clue_ros.training.naming import NAMING_MIXTURE
 from clue_ros.training.muon import Muon32
-from clue_ros.training.recipes import read_base, train_ambiguity, train_further, train_ivg, train_naming
+from clue_ros.training.naming import NAMING_MIXTURE
+from clue_ros.training.recipes import read_base, train_further, train_naming
 from clue_ros.training.vision import patch_owner
 from clue_ros.types import Box, Frame, InputError
 from clue_ros.vlm.build import grid_of, with_grown_tower

@@ -1,0 +1,91 @@
+"""The recipes that adapt a base, its own or a published one: *ivg* (LoRA dialog training), *ambiguity* (LoRA and detector
+together), and the model folder that comes of it. `recipes` tells in which order."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import trange
+
+from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.model_folder import save_detector
+from clue_ros.training.base import GroundedBatches
+from clue_ros.training.configs import AdapterConfig
+from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
+                                      dialog_losses, look_at, seen_otherwise, with_adapter)
+from clue_ros.training.loop import claim, fit
+from clue_ros.training.recipes import batches_of, read_base, read_training
+from clue_ros.types import InputError
+
+
+def _check_depth(config: AdapterConfig, model: nn.Module) -> None:
+    """InputError when the config's layers are none of this decoder's, or lie so low that it is made for another one."""
+    depth, e = model.config.get_text_config().num_hidden_layers, config.emphasis
+    if max(*config.layers, e.look_layer, e.point_layer, *e.match_layers) >= depth or max(config.layers) < depth // 4:
+        raise InputError(f"this config reads decoder layer {max(config.layers)}, the base has {depth}: use --config paligemma2 for a "
+                         "published PaliGemma 2, debug for a base of --config debug, else tabletop")
+
+
+def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0,
+              allow_download: bool = False, stop_after: int | None = None) -> Path:
+    """LoRA dialog training; returns `out/adapter`."""
+    model, grammar = read_base(base, allow_download=allow_download)
+    _check_depth(config, model)
+    batches = batches_of(config, model, grammar, read_training(data), seed + 2, DIALOG_MIXTURE)
+    claim(out, recipe="ivg", data=data, seed=seed, base=base, config=config)
+    torch.manual_seed(seed)
+    dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
+    fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
+        stop_after=stop_after)
+    dialogue.peft.save_pretrained(out / "adapter")
+    return out / "adapter"
+
+
+def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
+                    allow_download: bool = False, stop_after: int | None = None) -> Path:
+    """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
+    model, grammar = read_base(base, allow_download=allow_download)
+    _check_depth(config, model)
+    batches = batches_of(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
+    claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
+    channels = len(config.layers) * model.config.get_text_config().num_attention_heads
+    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean)
+    torch.manual_seed(seed)
+    dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings))
+    groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},
+              {"params": list(dialogue.detector.parameters()), "lr": config.detector_rate}]
+    fit(dialogue, batches, ambiguity_losses(grammar.first_location, config.detector), replace(config.loop, seed=seed), out,
+        groups=groups, name="ambiguity", stop_after=stop_after)
+    dialogue.peft.save_pretrained(out / "adapter")
+    if config.settle and stop_after is None:
+        _settle(dialogue, replace(batches, seed=seed + 7), config, out / "settle", seed)
+    save_detector(dialogue.detector, out / "detector")
+    return out
+
+
+def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig, out: Path, seed: int) -> None:
+    """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
+    @cache  # not before it is needed: a run that came to its end needs none
+    def seen() -> dict[str, torch.Tensor]:
+        return look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
+
+    def some(step: int) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        rows = torch.randint(0, len(seen()["maps"]), (config.settle_batch,), generator=generator)
+        return seen_otherwise({key: value[rows] for key, value in seen().items()}, generator, heads=not config.head_mean)
+    fit(dialogue.detector, some, detector_losses(config.detector), replace(config.settle, seed=seed), out, name="settle")
+
+
+def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
+    """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only."""
+    for source, name in ((base, "base"), (adapter, "adapter"), (detector, "detector")):
+        if source.resolve() != (out / name).resolve():
+            shutil.rmtree(out / name, ignore_errors=True)
+            shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"))
+    return out

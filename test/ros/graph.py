@@ -1,5 +1,9 @@
 """What a running node really has on the network, as the ROS graph tells."""
 
+import time
+
+from rclpy.node import NodeNameNonExistentError
+
 ENDPOINTS = {"publish": "publisher", "subscribe": "subscriber", "reply": "service", "request": "client"}
 ACTIONS = {"execute": ("reply", "publish"), "call": ("request", "subscribe")}
 
@@ -19,6 +23,19 @@ def rights_of(observer, name, namespace):
                                (topics, "feedback"), (topics, "status")):
                 del found[kind, f"{action}/_action/{part}"]
     return found
+
+
+def settled_rights(observer, name, namespace, wanted, seconds=10.0):
+    """The set of `rights_of` when it is the wanted one, or after so many seconds: a graph needs a while to be known."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            got = set(rights_of(observer, name, namespace))
+        except (KeyError, NodeNameNonExistentError):
+            got = set()
+        if got == wanted or time.monotonic() > end:
+            return got
+        time.sleep(0.05)
 
 
 def qos_of(observer, name, namespace, right, topic):

@@ -71,7 +71,10 @@ def test_arguments_reach_the_node(person, tmp_path):
                   "camera_info:=/cam/info", "model:=tabletop", "enclave:=/clue_ros/clue_node",
                   f"params_file:={parameters}") as process:
         assert person.wait_for_node(60.0)
-        assert {"/cam/color", "/cam/depth", "/cam/info"} <= {name for name, _ in person.get_topic_names_and_types()}
+        end, remapped = time.monotonic() + 20.0, {"/cam/color", "/cam/depth", "/cam/info"}
+        while remapped - {name for name, _ in person.get_topic_names_and_types()}:
+            assert time.monotonic() < end
+            time.sleep(0.05)
         asked = AsyncParameterClient(person, "/launched/clue_node").get_parameters(["model", "instruction_timeout", "depth"])
         person.executor.spin_until_future_complete(asked, timeout_sec=20.0)
         model, timeout, depth = asked.result().values

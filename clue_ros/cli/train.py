@@ -22,7 +22,8 @@ def parser() -> argparse.ArgumentParser:
     _recipe(commands, "base", "a small PaliGemma-2 from scratch, on the detection mixture", _base)
     further = _recipe(commands, "further", "go on with a base, on other or more data, with a deeper tower or larger pictures",
                       _further)
-    further.add_argument("--base", type=Path, required=True, help="folder of the run of `base` or `further` to go on with")
+    further.add_argument("--base", type=Path, required=True, help="folder of the run of `base` or `further` to go on with, or a "
+                         "base itself, such as that of a shipped model")
     average = commands.add_parser("average", help="the mean of trainings that began with the same base or adapter")
     average.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of finished runs")
     average.add_argument("--out", type=Path, required=True, help="folder of a run to go on with")

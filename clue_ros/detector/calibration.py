@@ -16,7 +16,6 @@ from clue_ros.detector.network import DetectorSettings
 from clue_ros.types import RISK, InputError, ModelError
 
 FILE = "calibration.json"
-EVEN = 0.5  # from this P on several objects are likelier meant than one
 
 
 def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray) -> DetectorSettings:
@@ -60,8 +59,7 @@ class Calibration:
     risk: float = RISK
 
     def threshold(self, risk: float | None = None) -> float:
-        """The greatest threshold up to `EVEN` at which the robot acts wrongly in at most `risk` (default: its own) of such prompts:
-        a risk is no leave to guess where a question is likelier right. A risk of 1 gives 1: never ask.
+        """The greatest threshold at which the robot acts wrongly in at most `risk` (default: its own) of such prompts.
 
         Conformal risk control (Angelopoulos et al., arXiv 2208.02814) for the loss "acts, and that is wrong", averaged over
         a group. It can only grow with the threshold, and the expected loss on a new group, exchangeable with these n, is at
@@ -70,14 +68,12 @@ class Calibration:
         risk = self.risk if risk is None else risk
         if not 0.0 <= risk <= 1.0:
             raise InputError(f"a risk lies between 0 and 1, got {risk}")
-        if risk == 1.0:
-            return 1.0
         count, probability, losses = self._wrongs
         allowed = risk * (count + 1) - 1 + 1e-9
         if allowed < 0:
             return 0.0
         first = int(np.searchsorted(losses, allowed, side="right"))
-        return min(EVEN, float(probability[first])) if first < len(probability) else EVEN
+        return float(probability[first]) if first < len(probability) else 1.0
 
     @cached_property
     def _wrongs(self) -> tuple[int, np.ndarray, np.ndarray]:

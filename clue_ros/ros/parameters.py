@@ -99,8 +99,7 @@ TABLE = (
     Row("depth", False, "Whether to listen to `depth` and `camera_info` and to publish `target`, the object's place in "
         "space; depth images cost as much as the camera's.", read_only=True),
     Row("risk", RISK, "Share of instructions in which it may act wrongly without asking: guess among several objects, or box "
-        "another than the one meant; by the detector's calibration. It is a bound, not a budget: from P(ambiguous) 0.5 on it asks "
-        "in any case. 0: ask always, 1: never.", 0.0, 1.0),
+        "another than the one meant; by the detector's calibration. 0: ask always, 1: never.", 0.0, 1.0),
     Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same, in dialogs that begin from now on; "
         "0: never ask.", 0, 20),
     Row("question_timeout", 60.0, "Seconds to wait for the answer to a question.", 0.1, 86400.0),

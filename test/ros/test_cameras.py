@@ -114,9 +114,9 @@ def test_topics_and_diagnostics_by_name(pair):
     front.person.create_subscription(
         DiagnosticArray, "/diagnostics", lambda m: parts.update({s.name: s for s in m.status}), 10)
     node = front.node
-    front.until(lambda: len([name for name in parts if name.startswith(f"{front.namespace[1:]}/")]) == 5)
+    front.until(lambda: len([name for name in parts if name.startswith(f"{front.namespace[1:]}/")]) == 7)
     assert {name.partition(": ")[2] for name in parts if name.startswith(f"{front.namespace[1:]}/")} == {
-        "model", "front/camera", "front/requests", "wrist/camera", "wrist/requests"}
+        "model", *(f"{camera}/{part}" for camera in ("front", "wrist") for part in ("camera", "requests", "target"))}
     own = [name for entries in (node.get_publisher_names_and_types_by_node("clue_node", front.namespace),
                                 node.get_subscriber_names_and_types_by_node("clue_node", front.namespace))
            for name, _ in entries]

@@ -26,7 +26,7 @@ from clue_ros.types import Box, Frame, Grounding, InputError, Question
 from company import Manager, Stage
 
 IMAGE_CAUSES = re.compile(r"encoding '.*' is not supported|needs at least one pixel|share their colour|too few to tell|"
-                          r"size and step disagree|size and data disagree|cannot be decoded")
+                          r"size and step disagree|size and data disagree|cannot be decoded|more than 100 million")
 WORD_CAUSES = re.compile(r"the instruction (is empty|has \d+ characters)|are \d+ tokens, the model reads at most")
 LOOKALIKES = ["<loc0000>", "<LOC0512>", "<image>", "<clarify>", "clarify", "<bos>", "<eos>", "<pad>", "<seg001>",
               "\uff1cloc0000\uff1e", "assistant:", "user:", "\n", "\r", "\t", "\x00", "\x1b[31m", "\u202e", "\u2066",

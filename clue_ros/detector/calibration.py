@@ -18,6 +18,12 @@ from clue_ros.types import RISK, InputError, ModelError
 FILE = "calibration.json"
 
 
+def check_risk(risk: float) -> None:
+    """InputError when it is no share."""
+    if not 0.0 <= risk <= 1.0:
+        raise InputError(f"a risk lies between 0 and 1, got {risk}")
+
+
 def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray) -> DetectorSettings:
     """Settings whose P is calibrated: Platt's scaling (1999) of two scores, the CNN's and the decoder's own.
 
@@ -66,8 +72,7 @@ class Calibration:
         most `risk` when (sum of losses + 1) / (n + 1) <= risk. A risk too small for n groups to show gives 0: ask always.
         """
         risk = self.risk if risk is None else risk
-        if not 0.0 <= risk <= 1.0:
-            raise InputError(f"a risk lies between 0 and 1, got {risk}")
+        check_risk(risk)
         count, probability, losses = self._wrongs
         allowed = risk * (count + 1) - 1 + 1e-9
         if allowed < 0:

@@ -10,7 +10,7 @@ import numpy as np
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import Calibration, calibrated
+from clue_ros.detector.calibration import Calibration, calibrated, check_risk
 from clue_ros.detector.network import probability_of
 from clue_ros.evaluation.looks import Seen
 from clue_ros.evaluation.records import look_at
@@ -28,8 +28,7 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
     the tabletop the counterfactual pairs are used. limit: at most so many prompts (pairs, of the tabletop). InputError for a
     risk outside 0..1, and when a half is all clear or all ambiguous.
     """
-    if not 0.0 <= risk <= 1.0:
-        raise InputError(f"a risk lies between 0 and 1, got {risk}")
+    check_risk(risk)  # before the data set is looked at, which takes long
     folder = find(model)
     clue = load(folder, calibrated=False)  # what is made anew may be damaged
     seen = _seen(clue, data, seed, limit)

@@ -1,15 +1,15 @@
 """CLUE on one screen: look, notice, ask or point (Abrini & Chetouani, arXiv 2602.08999).
 
-    image --> preprocess --> SigLIP --> projector --+        once per frame
+    image --> preprocess --> SigLIP --> projector --+        once per frame, and once more from nearer
     instruction, dialog --> prompt --> tokens ------+
                                                     v
-                        Gemma 2 decoder, prefix (bidirectional), one prefill for everything below
+                        Gemma 2 decoder, prefix (bidirectional), one prefill a view
                          |  layer L: text-to-image attention, one map per head
                          v          v  log odds that its own first token is <clarify>
-                        CNN ------> P(ambiguous), heatmap, candidate boxes
+                        CNN ------> P(ambiguous), of both views; heatmap, candidate boxes
                          |
                  ask <---+---> locate
-         <clarify> + question      <loc> x 4 + label          decoded from the same key/value cache
+         <clarify> + question      <loc> x 4 + label          decoded from the whole image's key/value cache
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from clue_ros.detector.calibration import Calibration
-from clue_ros.detector.network import Detector
+from clue_ros.detector.network import Detector, View
 from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask
 from clue_ros.types import Ambiguity, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
@@ -45,7 +45,7 @@ class Clue:
         with _timed(times, "prefill"):
             prefill = self.vlm.prefill(image, dialog.prompt, layers=self.detector.settings.layers)
         with _timed(times, "detect"):
-            ambiguity = self.notice(prefill, frame)
+            ambiguity = self.notice(prefill, frame, dialog.prompt)
         outcome: Question | Grounding | None = None
         if should_ask(ambiguity, dialog):
             with _timed(times, "question"):
@@ -71,7 +71,7 @@ class Clue:
         if not dialog.turns or not all(map(picks_an_offer, dialog.prompt.turns)):
             return found
         before = self.vlm.prefill(image, Prompt(dialog.prompt.instruction), self.detector.settings.layers)
-        meant = [c.box for c in self.notice(before, frame).candidates if c.score >= SURE]
+        meant = [c.box for c in self.detector.judge([self._view(before)], frame.size).candidates if c.score >= SURE]
         if len(meant) < 2 or any(found.box.iou(box) >= SAME for box in meant):
             return found
         boxes = [self.vlm.locate(before, frame.size, near=box) for box in meant]
@@ -79,16 +79,23 @@ class Clue:
 
     def warm_up(self) -> None:
         """Take every path once on an empty picture, so that the first look is as fast as the second."""
-        frame = Frame(np.full((480, 640, 3), 128, np.uint8))
-        prefill = self.vlm.prefill(self.vlm.encode(frame), Prompt("the object"), self.detector.settings.layers)
-        self.notice(prefill, frame)
+        frame, prompt = Frame(np.full((480, 640, 3), 128, np.uint8)), Prompt("the object")
+        prefill = self.vlm.prefill(self.vlm.encode(frame), prompt, self.detector.settings.layers)
+        self.notice(prefill, frame, prompt)
         self.vlm.question(prefill)
         box = self.vlm.locate(prefill, frame.size).box
         self.vlm.log_likelihood(prefill, self.vlm.locate(prefill, frame.size, near=box).box, frame.size)
 
-    def notice(self, prefill: Prefill, frame: Frame) -> Ambiguity:
-        """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask."""
-        return self.detector.judge(prefill.maps, frame.size, self.vlm.log_odds_to_ask(prefill.logits), self.threshold)
+    def notice(self, prefill: Prefill, frame: Frame, prompt: Prompt) -> Ambiguity:
+        """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask; and of those of a
+        second view, where the detector was calibrated for one: objects that are larger, and cut into patches elsewhere."""
+        views, settings = [self._view(prefill)], self.detector.settings
+        if settings.zoom > 1:
+            views.append(self._view(self.vlm.prefill(self.vlm.encode(frame, settings.zoom), prompt, settings.layers)))
+        return self.detector.judge(views, frame.size, self.threshold)
+
+    def _view(self, prefill: Prefill) -> View:
+        return View(prefill.maps, self.vlm.log_odds_to_ask(prefill.logits))
 
 
 @contextmanager

@@ -106,8 +106,8 @@ class Ambiguity:
     """The detector's verdict.
 
     probability: calibrated P(ambiguous), 0..1. heatmap: float32[rows, cols], 0..1, the probability that a cell belongs
-    to a candidate; row 0 is the top of the image. The instruction is ambiguous when probability >= threshold. cnn: what the
-    CNN said by itself, a logit, before it was weighed with the decoder's first token and calibrated.
+    to a candidate; row 0 is the top of the image. The instruction is ambiguous when probability >= threshold. cnn, asks: what
+    was weighed for it, the mean of the views: the CNN's logit, and the log odds that the decoder by itself would ask.
     """
 
     probability: float
@@ -115,6 +115,7 @@ class Ambiguity:
     heatmap: np.ndarray
     candidates: tuple[Candidate, ...] = ()
     cnn: float = 0.0
+    asks: float = 0.0
 
     @property
     def is_ambiguous(self) -> bool:

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.network import View
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.types import Frame, InputError
 from clue_ros.vlm.paligemma import MAX_QUESTION, text_to_image
-from clue_ros.vlm.preprocess import to_pixel_values
+from clue_ros.vlm.preprocess import middle, to_pixel_values
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,18 @@ class Plain:
     @torch.inference_mode()
     def decide(self, frame: Frame, instruction: str) -> str:
         """The text of the question or of the location tokens."""
-        vlm, grammar = self.vlm, self.vlm.grammar
+        vlm, grammar, settings = self.vlm, self.vlm.grammar, self.detector.settings
         encoded = grammar.prefix(Dialog.start(instruction).prompt)
-        ids = torch.tensor([encoded.ids])
-        inputs = {"pixel_values": torch.from_numpy(to_pixel_values(frame.rgb, vlm.side))[None], "do_sample": False}
-        first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8,
-                                   output_attentions=True, output_logits=True, return_dict_in_generate=True, **inputs)
-        rows = np.flatnonzero(encoded.words)
-        layers = self.detector.settings.layers
-        maps = torch.cat([text_to_image(first.attentions[0][layer][0][:, rows], grammar.image_tokens) for layer in layers])
-        verdict = self.detector.judge(maps.numpy().reshape(-1, vlm.grid, vlm.grid), frame.size,
-                                      vlm.log_odds_to_ask(first.logits[0][0]))
+        ids, rows, views = torch.tensor([encoded.ids]), np.flatnonzero(encoded.words), []
+        for zoom in sorted({settings.zoom, 1.0}, reverse=True):
+            pixels = torch.from_numpy(to_pixel_values(middle(frame.rgb, zoom), vlm.side))[None]
+            inputs = {"pixel_values": pixels, "do_sample": False}
+            first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8 if zoom == 1 else 1,
+                                       output_attentions=True, output_logits=True, return_dict_in_generate=True, **inputs)
+            maps = torch.cat([text_to_image(first.attentions[0][layer][0][:, rows], grammar.image_tokens)
+                              for layer in settings.layers])
+            views.append(View(maps.numpy().reshape(-1, vlm.grid, vlm.grid), vlm.log_odds_to_ask(first.logits[0][0])))
+        verdict = self.detector.judge(views[::-1], frame.size)
         if not verdict.is_ambiguous:
             return vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
         asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)

@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--limit", type=positive, help="at most so many prompts")
     calibrate.add_argument("--seed", type=natural, default=0)
     calibrate.add_argument("--risk", type=float, default=RISK, help="share of prompts in which it may act wrongly")
+    calibrate.add_argument("--zoom", type=float, help="of a second view, which is weighed with the whole picture: 1.1 is a tenth "
+                           "nearer, 1 takes no second one (default: as it is)")
     calibrate.set_defaults(call=_calibrate)
     return parser
 
@@ -125,4 +127,4 @@ def _assemble(a: argparse.Namespace) -> None:
 
 def _calibrate(a: argparse.Namespace) -> None:
     from clue_ros.evaluation.calibrate import calibrate
-    print(calibrate(a.model, labelled_of(a), a.seed, a.risk, a.limit))
+    print(calibrate(a.model, labelled_of(a), a.seed, a.risk, a.limit, a.zoom))

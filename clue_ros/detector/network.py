@@ -8,6 +8,7 @@ are read from the cells as in FCOS (arXiv 1904.01355).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,8 @@ class DetectorSettings:
 
     layers: probed decoder layers, 0-based. channels: layers x heads. grid: image tokens a side. scale, first_token, shift:
     calibration, P = sigmoid(scale x logit + first_token x log odds of the decoder's own first token + shift); with
-    first_token 0 it is Platt's. threshold: of the calibrated P.
+    first_token 0 it is Platt's. threshold: of the calibrated P. zoom: logit and log odds are the mean of two views, the whole
+    picture and its middle that many times as large (test-time augmentation); 1: of the whole picture alone.
     """
 
     layers: tuple[int, ...]
@@ -37,6 +39,7 @@ class DetectorSettings:
     first_token: float = 0.0
     shift: float = 0.0
     threshold: float = 0.5
+    zoom: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -45,7 +48,7 @@ class DetectorSettings:
         for name in ("channels", "grid", "width"):
             if type(value := getattr(self, name)) is not int or not 1 <= value <= MOST:
                 raise ValueError(f"{name} must be a whole number from 1 to {MOST}, got {value!r}")
-        for name in ("scale", "first_token", "shift", "threshold"):
+        for name in ("scale", "first_token", "shift", "threshold", "zoom"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{name} must be a number, got {value!r}")
@@ -53,12 +56,23 @@ class DetectorSettings:
             raise ValueError(f"head_mean must be true or false, got {self.head_mean!r}")
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold must lie in 0..1, got {self.threshold}")
+        if not 1.0 <= self.zoom <= 2.0:
+            raise ValueError(f"zoom must lie in 1..2, got {self.zoom}")
 
 
-def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, first_token: np.ndarray | float) -> np.ndarray:
-    """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds of the decoder's first token."""
-    evidence = settings.scale * cnn + settings.first_token * first_token + settings.shift
+def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, asks: np.ndarray | float) -> np.ndarray:
+    """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds that the decoder would ask."""
+    evidence = settings.scale * cnn + settings.first_token * asks + settings.shift
     return 0.5 * (1 + np.tanh(0.5 * evidence))  # the logistic function, which cannot overflow so
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What one prefill has for the detector. maps: float32[C, G, G], as in `Prefill`. asks: log odds that the decoder would
+    ask (`Vlm.log_odds_to_ask`)."""
+
+    maps: np.ndarray
+    asks: float = 0.0
 
 
 @dataclass
@@ -96,26 +110,24 @@ class Detector(nn.Module):
         return Reading(self.verdict(self.dropout(pooled))[:, 0], dense[:, 0], nn.functional.softplus(dense[:, 1:] - 2))
 
     @torch.inference_mode()
-    def judge(self, maps: np.ndarray, size: tuple[int, int], first_token: float = 0.0,
-              threshold: float | None = None) -> Ambiguity:
-        """The verdict on float32[C, G, G] maps of an image of (width, height) pixels. ModelError when it is no number: as
-        such it would be below every threshold, and the robot would act.
-
-        first_token: log odds that the decoder would ask, of the same prefill (`Vlm.log_odds_to_ask`).
-        """
+    def judge(self, views: Sequence[View], size: tuple[int, int], threshold: float | None = None) -> Ambiguity:
+        """The verdict on an image of (width, height) pixels: P of the views' mean; heatmap and candidates of the first view,
+        which is the whole image. ModelError when it is no number: as such it would be below every threshold, and the robot
+        would act."""
         s = self.settings
-        if maps.shape != (s.channels, s.grid, s.grid):
-            raise ValueError(f"the detector expects maps float32[{s.channels}, {s.grid}, {s.grid}], received "
-                             f"{list(maps.shape)}: it was trained for another model")
-        reading = self(torch.from_numpy(maps)[None].to(self.dense.weight.device))
+        for view in views:
+            if view.maps.shape != (s.channels, s.grid, s.grid):
+                raise ValueError(f"the detector expects maps float32[{s.channels}, {s.grid}, {s.grid}], received "
+                                 f"{list(view.maps.shape)}: it was trained for another model")
+        reading = self(torch.from_numpy(np.stack([view.maps for view in views])).to(self.dense.weight.device))
         heat = reading.cells[0].sigmoid().cpu().numpy()
-        cnn = float(reading.ambiguous[0])
-        probability = float(probability_of(s, cnn, first_token))
+        cnn, asks = float(reading.ambiguous.mean()), float(np.mean([view.asks for view in views]))
+        probability = float(probability_of(s, cnn, asks))
         if not (math.isfinite(probability) and np.isfinite(heat).all()):
             raise ModelError("the detector's verdict is no number: use another dtype than the present one, or copy the "
                              "model again")
         candidates = boxes_from_cells(heat, reading.sides[0].cpu().numpy(), size)
-        return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates, cnn)
+        return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates, cnn, asks)
 
 
 def boxes_from_cells(heat: np.ndarray, sides: np.ndarray, size: tuple[int, int], least: float = 0.3,

@@ -21,16 +21,22 @@ from clue_ros.pipeline import Clue
 from clue_ros.types import RISK, InputError
 
 
-def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RISK, limit: int | None = None) -> str:
+def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RISK, limit: int | None = None,
+              zoom: float | None = None) -> str:
     """Set scale, shift and threshold of the model's detector from prompts of `data`; a sentence that says what they are.
 
     Half of the pictures are for P, the others for the threshold: what P was fitted to would look surer than it is. Of
-    the tabletop the counterfactual pairs are used. limit: at most so many prompts (pairs, of the tabletop). InputError for a
-    risk outside 0..1, and when a half is all clear or all ambiguous.
+    the tabletop the counterfactual pairs are used. limit: at most so many prompts (pairs, of the tabletop). zoom: of the
+    second view (`DetectorSettings`), else as it is. InputError for a risk outside 0..1, a zoom outside 1..2, and when a half is all clear or all ambiguous.
     """
     check_risk(risk)  # before the data set is looked at, which takes long
     folder = find(model)
     clue = load(folder, calibrated=False)  # what is made anew may be damaged
+    if zoom is not None:
+        try:
+            clue.detector.settings = replace(clue.detector.settings, zoom=zoom)
+        except ValueError as error:
+            raise InputError(str(error)) from error
     seen = _seen(clue, data, seed, limit)
     names, group = np.unique(seen.groups, return_inverse=True)
     first = np.isin(group, np.random.default_rng(seed).permutation(len(names))[:(len(names) + 1) // 2])

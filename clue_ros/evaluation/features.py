@@ -15,11 +15,13 @@ from tqdm import tqdm
 from clue_ros.data import it2p
 from clue_ros.data.records import Picture, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.network import View
 from clue_ros.evaluation.looks import Target, is_hit
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
 from clue_ros.types import Prompt
+from clue_ros.vlm.paligemma import Prefill
 from clue_ros.vlm.tokens import LOCATIONS
 
 
@@ -39,11 +41,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Features:
-    """Arrays of n prompts.
+    """Arrays of n prompts, in one view.
 
     ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], each map summing to 1.
-    hidden float32[n, d]: last hidden state of the newline. probability float32[n]: the model's own verdict; cnn float32[n]:
-    its CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the
+    hidden float32[n, d]: last hidden state of the newline. cnn float32[n]: the model's
+    own CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the
     first location token, nats and difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]:
     boxes that `detect LABEL` gives, -1 where there is no label. right float64[n]: whether the model's box is
     the object in mind, 0 or 1, NaN where nobody says. groups str[n]: `Asked.group`.
@@ -53,7 +55,6 @@ class Features:
     words: np.ndarray
     maps: np.ndarray
     hidden: np.ndarray
-    probability: np.ndarray
     cnn: np.ndarray
     clarify: np.ndarray
     entropy: np.ndarray
@@ -69,6 +70,9 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.ambiguous)
+
+
+Views = tuple[Features, ...]  # of the same prompts, one for each view that the model takes: first the whole picture
 
 
 def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
@@ -90,37 +94,43 @@ def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Ite
         yield Asked(it2p.photo(folder, c.image), c.text, c.ambiguous, c.image, c.target)
 
 
-def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Features:
+def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Views:
     """The features, from the file if an earlier run left it. instances: also run `detect LABEL` (slow)."""
+    zooms = sorted({1.0, clue.detector.settings.zoom})
+    keys = [{f.name: f"{f.name} x{zoom:g}" for f in fields(Features)} for zoom in zooms]
     if file.is_file():
         kept = np.load(file, allow_pickle=False)
-        return Features(**{f.name: kept[f.name] for f in fields(Features)})
-    rows = [_one(clue, asked, instances) for asked in tqdm(list(prompts), desc=name)]
-    found = Features(*(np.array(column) for column in zip(*rows)))
+        return tuple(Features(**{name: kept[key] for name, key in view.items()}) for view in keys)
+    rows = [_one(clue, asked, zooms, instances) for asked in tqdm(list(prompts), desc=name)]
+    found = tuple(Features(*(np.array(column) for column in zip(*view))) for view in zip(*rows))
     with replacing(file) as part:
-        np.savez_compressed(part, **{f.name: getattr(found, f.name) for f in fields(Features)})
+        np.savez_compressed(part, **{key: getattr(one, name) for one, view in zip(found, keys) for name, key in view.items()})
     return found
 
 
-def _one(clue: Clue, asked: Asked, instances: bool) -> tuple:
-    vlm = clue.vlm
+def _one(clue: Clue, asked: Asked, zooms: list[float], instances: bool) -> list[tuple]:
+    """A row of `Features` for each view."""
+    vlm, frame = clue.vlm, asked.picture.frame()
     layers = tuple(range(vlm.model.config.get_text_config().num_hidden_layers))
-    frame = asked.picture.frame()
-    image = vlm.encode(frame)
-    prefill = vlm.prefill(image, Prompt(asked.instruction), layers)
-    maps = prefill.maps.reshape(len(layers), -1, vlm.grid, vlm.grid)
-    own = maps[list(clue.detector.settings.layers)].reshape(-1, vlm.grid, vlm.grid)
-    first_token = vlm.log_odds_to_ask(prefill.logits)
-    verdict = clue.detector.judge(own, frame.size, first_token)
-    likely = prefill.logits.softmax(-1).cpu()
-    first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
-    right = np.nan if asked.target is None else float(is_hit(vlm.locate(prefill, frame.size).box, asked.target))
+    image, prompt = vlm.encode(frame), Prompt(asked.instruction)
+    prefills = [vlm.prefill(vlm.encode(frame, zoom), prompt, layers) for zoom in zooms]
+    right = np.nan if asked.target is None else float(is_hit(vlm.locate(prefills[0], frame.size).box, asked.target))
     count = -1
     if instances and asked.label:
         count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), frame.size))
-    return (asked.ambiguous, asked.instruction, maps.astype(np.float16), prefill.hidden.cpu().numpy(), verdict.probability,
-            verdict.cnn, float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()),
-            _margin(first), count, right, asked.group)
+    return [(asked.ambiguous, asked.instruction, *_seen(clue, prefill, len(layers)), count, right, asked.group)
+            for prefill in prefills]
+
+
+def _seen(clue: Clue, prefill: Prefill, layers: int) -> tuple:
+    """What is in one prefill: `maps` to `margin`."""
+    vlm, settings = clue.vlm, clue.detector.settings
+    maps = prefill.maps.reshape(layers, -1, vlm.grid, vlm.grid)
+    own = View(maps[list(settings.layers)].reshape(-1, vlm.grid, vlm.grid))
+    likely = prefill.logits.softmax(-1).cpu()
+    first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
+    return (maps.astype(np.float16), prefill.hidden.cpu().numpy(), clue.detector.judge([own], (1, 1)).cnn,
+            float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first))
 
 
 def _margin(first: np.ndarray, apart: int = 51) -> float:

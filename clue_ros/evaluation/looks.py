@@ -20,7 +20,7 @@ Target = Box | tuple[float, float]  # pixels; only a point on the object where n
 def understand(clue: Clue, frame: Frame, prompt: Prompt) -> tuple[Prefill, Ambiguity]:
     """Encode, prefill and the detector's verdict, as `Clue.look` does before it decides."""
     prefill = clue.vlm.prefill(clue.vlm.encode(frame), prompt, clue.detector.settings.layers)
-    return prefill, clue.notice(prefill, frame)
+    return prefill, clue.notice(prefill, frame, prompt)
 
 
 def is_hit(box: Box, target: Target) -> bool:
@@ -36,7 +36,6 @@ class Look:
 
     ambiguous: bool
     verdict: Ambiguity
-    asks: float
     right: bool | None
     group: object
 
@@ -47,13 +46,13 @@ def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Targ
     `Look`; target: what the person has in mind."""
     prefill, verdict = understand(clue, frame, prompt)
     right = None if target is None else is_hit(clue.vlm.locate(prefill, frame.size).box, target)
-    return Look(ambiguous, verdict, clue.vlm.log_odds_to_ask(prefill.logits), right, group), prefill
+    return Look(ambiguous, verdict, right, group), prefill
 
 
 @dataclass(frozen=True)
 class Seen:
-    """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: the detector's P; cnn: its CNN alone, a logit;
-    asks: log odds that the decoder would ask. right float[n]: `Look.right` as 0 or 1, NaN where nobody says. groups:
+    """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: the detector's P; cnn, asks: as in
+    `Ambiguity`. right float[n]: `Look.right` as 0 or 1, NaN where nobody says. groups:
     `Look.group` of each."""
 
     ambiguous: np.ndarray
@@ -66,7 +65,7 @@ class Seen:
     @classmethod
     def of(cls, looks: Iterable[Look]) -> Seen:
         """InputError when there is no look."""
-        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.asks, np.nan if k.right is None else float(k.right),
+        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.verdict.asks, np.nan if k.right is None else float(k.right),
                  k.group) for k in looks]
         if not rows:
             raise InputError("there is nothing to score: no prompts were found")

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from clue_ros.detector.calibration import Calibration, calibrated, fit_platt
 from clue_ros.detector.network import probability_of
 from clue_ros.evaluation import features, plots, systems, variants
-from clue_ros.evaluation.features import Features
+from clue_ros.evaluation.features import Features, Views
 from clue_ros.evaluation.looks import Table
 from clue_ros.evaluation.metrics import (ACTS_WRONGLY, ASKS, AURC, Score, area_under_risk_coverage, auroc, bootstrap,
                                          detection_scores, risk_scores)
@@ -90,14 +90,15 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     for kind in models.keys() - {"adapted"}:
         _recalibrate(models[kind], seen[kind]["held-out"])
+    whole_pictures = {name: views[0] for name, views in seen["adapted"].items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
-    layers = seen["adapted"]["train"].maps.shape[1]
+    layers = whole_pictures["train"].maps.shape[1]
     rows = [*variants.rows(settings.layers[-1], layers), *map(variants.first_token_of, others),
             *map(variants.own_cnn_of, detecting)]
     scores, probabilities = _judge(rows, seen, tests, rounds)
-    _compare(scores, probabilities, seen["adapted"], rounds)
-    contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], seen["adapted"][test], rounds)
+    _compare(scores, probabilities, whole_pictures, rounds)
+    contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], whole_pictures[test], rounds)
                                           for test, mine in probabilities[one].items()}
                  for one, other in variants.contrasts(settings.layers[-1], detecting)}
     whole = {test: {ROWS.get(kind, kind): systems.measure(clue, folder, data.seed, data.episodes,
@@ -108,23 +109,29 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         whole["dataset 3"] = {ROWS.get(kind, kind): systems.measure_on_photographs(
             clue, data.photographs, data.seed, data.photograph_limit, out / "systems" / f"{kind}-dataset3.json")
             for kind, clue in models.items()}
-    risks = {test: _risks(models["adapted"].calibration, seen["adapted"][test]) for test in tests}
-    plots.draw(out, seen["adapted"], probabilities, {row.name: seen[row.model] for row in rows}, scores, layers)
+    risks = {test: _risks(models["adapted"].calibration, whole_pictures[test],
+                          probability_of(settings, *_own_scores(seen["adapted"][test]))) for test in tests}
+    plots.draw(out, whole_pictures, probabilities, {row.name: {test: seen[row.model][test][0] for test in tests} for row in rows},
+               scores, layers)
     (out / "table.json").write_text(json.dumps({
         "settings": {"model": str(model), **{k: str(v) for k, v in vars(data).items()}},
         **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole),
                                                     ("risks", risks))}},
         indent=1) + "\n", encoding="utf-8")
     text = "\n\n".join([f"Model {digest(tuple(line for part in own.values() for line in part))[:12]}; words drawn with seed "
-                        f"{data.seed}; rows fitted on {len(seen['adapted']['train']) // 2} pairs, their P on "
-                        f"{len(seen['adapted']['held-out']) // 2}.", *(markdown(scores, test) for test in tests),
+                        f"{data.seed}; rows fitted on {len(whole_pictures['train']) // 2} pairs, their P on "
+                        f"{len(whole_pictures['held-out']) // 2}; {_views_in_words(settings.zoom)}", *(markdown(scores, test) for test in tests),
                         _markdown_contrasts(contrasts, tests), _markdown_risks(risks),
                         *(f"Whole systems, {test}:\n\n{systems.markdown(measured)}" for test, measured in whole.items())])
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     return text
 
 
-def _judge(rows: list[Variant], seen: dict[str, dict[str, Features]], tests: list[str], rounds: int,
+def _views_in_words(zoom: float) -> str:
+    return f"every score is the mean of two views, the second {zoom:g} times as large." if zoom > 1 else "one view each."
+
+
+def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[str], rounds: int,
            ) -> tuple[dict[str, dict[str, Table]], dict[str, dict[str, np.ndarray]]]:
     """Fit every row, and score it on each data set that has what it needs: its scores, and its probabilities."""
     scores: dict[str, dict[str, Table]] = {}
@@ -132,12 +139,13 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Features]], tests: lis
     for variant in tqdm(rows, desc="rows"):
         sets = seen[variant.model]
         fitted = variants.fit(variant, sets["train"], sets["held-out"])
-        usable = [t for t in tests if not (variant.labelled and (sets[t].instances < 0).any())]
+        truth = {t: sets[t][0] for t in tests}
+        usable = [t for t in tests if not (variant.labelled and (truth[t].instances < 0).any())]
         mine = probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
         scores[variant.name] = {
-            t: detection_scores(sets[t].ambiguous, mine[t], fitted.threshold, rounds, sets[t].groups)
-            | {AURC: bootstrap(area_under_risk_coverage, sets[t].wrong, mine[t], rounds=rounds,
-                               groups=sets[t].groups)}
+            t: detection_scores(truth[t].ambiguous, mine[t], fitted.threshold, rounds, truth[t].groups)
+            | {AURC: bootstrap(area_under_risk_coverage, truth[t].wrong, mine[t], rounds=rounds,
+                               groups=truth[t].groups)}
             for t in usable}
     return scores, probabilities
 
@@ -156,23 +164,32 @@ def _claim(folder: Path, data: dict, models: dict) -> None:
 def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:
     adapted = load(model, device)
     base = Clue(load_vlm(find(model), device, adapter=False), copy.deepcopy(adapted.detector))
-    return {"adapted": adapted, "base": base} | {folder.name: load(folder, device) for folder in also}
+    others = {folder.name: load(folder, device) for folder in also}
+    for clue in others.values():  # all take the views that the model does
+        clue.detector.settings = dataclasses.replace(clue.detector.settings, zoom=adapted.detector.settings.zoom)
+    return {"adapted": adapted, "base": base} | others
 
 
-def _recalibrate(clue: Clue, held_out: Features) -> None:
+def _recalibrate(clue: Clue, held_out: Views) -> None:
     """P, and the threshold of the usual risk, as the shipped model has them: of its own. (A detector of other attention is.)"""
-    settings, asks = clue.detector.settings, variants.log_odds(held_out.clarify)
+    settings, truth = clue.detector.settings, held_out[0]
+    cnn, asks = _own_scores(held_out)
     try:
-        settings = calibrated(settings, held_out.cnn, asks, held_out.ambiguous)
+        settings = calibrated(settings, cnn, asks, truth.ambiguous)
     except InputError:  # its CNN tells nothing: the first token alone
-        (weight,), shift = fit_platt(asks[:, None], held_out.ambiguous)
+        (weight,), shift = fit_platt(asks[:, None], truth.ambiguous)
         settings = dataclasses.replace(settings, scale=0.0, first_token=weight, shift=shift)
     clue.detector.settings = settings
-    _, group = np.unique(held_out.groups, return_inverse=True)
-    clue.threshold = Calibration("", probability_of(settings, held_out.cnn, asks), held_out.wrong, group).threshold()
+    _, group = np.unique(truth.groups, return_inverse=True)
+    clue.threshold = Calibration("", probability_of(settings, cnn, asks), truth.wrong, group).threshold()
 
 
-def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Features]:
+def _own_scores(views: Views) -> np.ndarray:
+    """The model's own CNN's logit, and the log odds that its decoder would ask, of all its views: float64[2, n]."""
+    return variants.Fitted(variants.own_verdict(views[0]), None).scores(views).T
+
+
+def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Views]:
     return {name: features.read(clue, prompts(), out / "features" / f"{kind}-{name.replace(' ', '')}.npz", f"{kind}, {name}",
                                 instances=kind == "base")
             for name, prompts in data.readers().items()}
@@ -191,11 +208,11 @@ def _less(one: np.ndarray, other: np.ndarray, seen: Features, rounds: int) -> Sc
     return bootstrap(lambda t, a, b: auroc(t, a) - auroc(t, b), seen.ambiguous, one, other, rounds=rounds, groups=seen.groups)
 
 
-def _risks(calibration: Calibration | None, seen: Features) -> dict[str, Table]:
+def _risks(calibration: Calibration | None, seen: Features, probability: np.ndarray) -> dict[str, Table]:
     """What the user's risk comes to: how often the model acts wrongly, and how often it asks, by the risk that was set."""
     if calibration is None:
         return {}
-    return {f"{risk:g}": risk_scores(seen.wrong, seen.probability, calibration.threshold(risk), seen.groups) for risk in RISKS}
+    return {f"{risk:g}": risk_scores(seen.wrong, probability, calibration.threshold(risk), seen.groups) for risk in RISKS}
 
 
 def _markdown_risks(risks: dict[str, dict[str, Table]]) -> str:

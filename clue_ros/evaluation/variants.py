@@ -7,7 +7,7 @@ CLUE's names (arXiv 2602.08999) stand where a row is one of the paper's. What th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from clue_ros.detector.calibration import fit_platt
 from clue_ros.detector.jitter import Symmetry, shaken
 from clue_ros.detector.network import Detector, DetectorSettings
-from clue_ros.evaluation.features import Features
+from clue_ros.evaluation.features import Features, Views
 from clue_ros.evaluation.metrics import best_f1_threshold
 
 Scorer = Callable[[Features], np.ndarray]
@@ -33,38 +33,41 @@ LEAST = 1e-7  # probabilities nearer to 0 or 1 are scored alike
 class Variant:
     """fit: from training features to a function that scores others, float[n] or several scores float[n, k]; higher is more
     ambiguous. model: whose features, "adapted" or "base". labelled: it needs the noun phrase, which photographs' commands do
-    not come with."""
+    not come with. views: how many it takes of those that the model does; None: all."""
 
     name: str
     fit: Callable[[Features], Scorer]
     model: str = "adapted"
     labelled: bool = False
+    views: int | None = None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A variant made comparable: its score as a probability, and the threshold with the best F1, both from held-out data."""
+    """A variant made comparable: its score, the mean of its views', as a probability, and the threshold with the best F1, both
+    from held-out data."""
 
     scorer: Scorer
-    weights: list[float]
-    shift: float
-    threshold: float
+    views: int | None
+    weights: list[float] = field(default_factory=list)
+    shift: float = 0.0
+    threshold: float = 0.5
 
-    def probability(self, features: Features) -> np.ndarray:
+    def scores(self, views: Views) -> np.ndarray:
+        """float64[n, k], where the scorer gives k."""
+        return np.mean([self.scorer(f).reshape(len(f), -1) for f in views[:self.views]], 0)
+
+    def probability(self, views: Views) -> np.ndarray:
         """float64[n]"""
-        return expit(_columns(self.scorer(features)) @ self.weights + self.shift)
+        return expit(self.scores(views) @ self.weights + self.shift)
 
 
-def _columns(score: np.ndarray) -> np.ndarray:
-    """A score float[n] as float[n, 1]; several float[n, k] as they are."""
-    return score.reshape(len(score), -1)
-
-
-def fit(variant: Variant, train: Features, held_out: Features) -> Fitted:
-    """Fit on `train`; Platt scaling and threshold on `held_out`."""
-    scorer = variant.fit(train)
-    made = Fitted(scorer, *fit_platt(_columns(scorer(held_out)), held_out.ambiguous), 0.5)
-    return replace(made, threshold=best_f1_threshold(held_out.ambiguous, made.probability(held_out)))
+def fit(variant: Variant, train: Views, held_out: Views) -> Fitted:
+    """Fit on the whole pictures of `train`; Platt scaling and threshold on `held_out`."""
+    truth, scorer = held_out[0].ambiguous, Fitted(variant.fit(train[0]), variant.views)
+    weights, shift = fit_platt(scorer.scores(held_out), truth)
+    made = replace(scorer, weights=weights, shift=shift)
+    return replace(made, threshold=best_f1_threshold(truth, made.probability(held_out)))
 
 
 # -- the rows ----------------------------------------------------------------------------------------------------------
@@ -189,6 +192,7 @@ def rows(middle: int, layers: int) -> list[Variant]:
     sweep = [Variant(on_heads(k), cnn((k,))) for k in range(layers)]
     return [
         Variant("CNN on heads and first token, with their LoRA: ours", own_verdict),
+        Variant("the same, of the whole picture alone", own_verdict, views=1),
         Variant(DETECT, own_cnn),
         Variant(DISAMBIGUATE, first_token),
         Variant("base without adapter (AR): first token (it met questions in training)", first_token, "base"),

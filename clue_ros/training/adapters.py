@@ -55,7 +55,7 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
     batches = batches_of(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
     claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
     channels = len(config.layers) * model.config.get_text_config().num_attention_heads
-    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean)
+    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom)
     torch.manual_seed(seed)
     dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings))
     groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},

@@ -58,7 +58,8 @@ class NamingConfig:
 class AdapterConfig:
     """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
     of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
-    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts."""
+    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts. zoom: of the second view that
+    the detector takes when it is used."""
 
     loop: LoopConfig
     images: int = 8
@@ -68,6 +69,7 @@ class AdapterConfig:
     emphasis: Emphasis = Emphasis(text=1.0)
     detector: DetectorEmphasis = DetectorEmphasis()
     head_mean: bool = False
+    zoom: float = 1.0
     twins: float = 0.35
     lora_layers: int | None = None
     settle: LoopConfig | None = None
@@ -90,7 +92,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
         "naming": NamingConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
         "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6,
-                                   settle=_SETTLE),
+                                   settle=_SETTLE, zoom=1.1),
     },
     # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
     "fine": {
@@ -103,7 +105,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it; as long as the shipped detector's last training.
     "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=240, learning_rate=4e-4, warmup=30), twins=0.6, settle=_SETTLE,
-                                             head_mean=True)},
+                                             head_mean=True, zoom=1.1)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW,

@@ -16,7 +16,7 @@ from clue_ros.vlm import attention
 from clue_ros.vlm.attention import Probe
 from clue_ros.vlm.build import grid_of
 from clue_ros.vlm.draft import Drafts
-from clue_ros.vlm.preprocess import to_pixel_values
+from clue_ros.vlm.preprocess import middle, to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar, box_to_locations, locations_to_box
 
 MAX_QUESTION, MAX_LABEL = 48, 8  # tokens
@@ -70,7 +70,7 @@ class Vlm:
         vision = model.config.vision_config
         self.side, self.grid = vision.image_size, grid_of(vision)
         self.grammar = Grammar(tokenizer, self.grid ** 2)
-        self._features: tuple[object, Tensor] | None = None
+        self._features: tuple[object, dict[float, Tensor]] = (None, {})
         self._drafts, self._labels = Drafts(), Drafts()
 
     @property
@@ -79,15 +79,17 @@ class Vlm:
         return self.model.device
 
     @torch.inference_mode()
-    def encode(self, frame: Frame) -> Tensor:
-        """Image features in the decoder's space, float[1, N, d]; computed once for every frame key."""
+    def encode(self, frame: Frame, zoom: float = 1.0) -> Tensor:
+        """Image features in the decoder's space, float[1, N, d], of the frame or, with a zoom above 1, of its middle; computed
+        once for every frame key."""
         key = frame if frame.key is None else frame.key
-        if self._features is not None and self._features[0] == key:
-            return self._features[1]
-        pixels = torch.from_numpy(to_pixel_values(frame.rgb, self.side))[None]
-        features = self.model.get_image_features(pixels.to(self.device, self.model.dtype)).pooler_output
-        self._features = (key, features)
-        return features
+        if self._features[0] != key:
+            self._features = (key, {})
+        views = self._features[1]
+        if zoom not in views:
+            pixels = torch.from_numpy(to_pixel_values(middle(frame.rgb, zoom), self.side))[None]
+            views[zoom] = self.model.get_image_features(pixels.to(self.device, self.model.dtype)).pooler_output
+        return views[zoom]
 
     @torch.inference_mode()
     def prefill(self, features: Tensor, prompt: Prompt, layers: tuple[int, ...]) -> Prefill:

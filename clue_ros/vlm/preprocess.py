@@ -13,6 +13,12 @@ def squash(rgb: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
 
+def middle(rgb: np.ndarray, zoom: float) -> np.ndarray:
+    """uint8[H, W, 3] to its middle, uint8[H / zoom, W / zoom, 3]: what a camera would see that were `zoom` times as near."""
+    top, left = (round(length * (1 - 1 / zoom) / 2) for length in rgb.shape[:2])
+    return rgb[top:rgb.shape[0] - top, left:rgb.shape[1] - left]
+
+
 def to_pixel_values(rgb: np.ndarray, side: int) -> np.ndarray:
     """uint8[H, W, 3] RGB, 0..255, to float32[3, side, side] in [-1, 1]."""
     values = squash(rgb, side).astype(np.float32)

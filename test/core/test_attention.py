@@ -119,6 +119,15 @@ def test_image_features_are_computed_once_for_a_frame_key(tiny, frame):
     assert not torch.equal(vlm.encode(other), vlm.encode(frame))
 
 
+def test_a_nearer_view_is_the_middle_of_the_frame(tiny, frame):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    rows, columns = (round(length / 1.25 / 2) for length in frame.rgb.shape[:2])
+    y, x = (length // 2 for length in frame.rgb.shape[:2])
+    near = Frame(np.ascontiguousarray(frame.rgb[y - rows:y + rows, x - columns:x + columns]))
+    assert torch.equal(vlm.encode(frame, 1.25), vlm.encode(near)) and torch.equal(vlm.encode(frame, 1.0), vlm.encode(frame))
+    assert not torch.equal(vlm.encode(frame, 1.25), vlm.encode(frame))
+
+
 def test_a_fresh_lora_changes_nothing(tiny, frame):
     vlm = Vlm(tiny(), tiny.tokenizer)
     want = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))

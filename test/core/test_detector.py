@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clue_ros.detector.calibration import Calibration, calibrated
-from clue_ros.detector.network import Detector, DetectorSettings, boxes_from_cells
+from clue_ros.detector.network import Detector, DetectorSettings, View, boxes_from_cells
 from clue_ros.types import Box, ModelError
 from clue_ros.vlm.paligemma import text_to_image
 
@@ -33,14 +33,14 @@ def test_it_learns_to_tell_two_peaks_from_one():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    one = [detector.judge(blobs(rng, 1), (64, 48)).is_ambiguous for _ in range(50)]
-    two = [detector.judge(blobs(rng, 2), (64, 48)).is_ambiguous for _ in range(50)]
+    one = [detector.judge([View(blobs(rng, 1))], (64, 48)).is_ambiguous for _ in range(50)]
+    two = [detector.judge([View(blobs(rng, 2))], (64, 48)).is_ambiguous for _ in range(50)]
     assert np.mean(two) > 0.9 and np.mean(one) < 0.1
 
 
 def test_maps_of_another_model_are_refused_with_both_shapes():
     with pytest.raises(ValueError, match=r"\[6, 10, 10\].*\[4, 10, 10\]"):
-        Detector(SETTINGS).judge(np.zeros((4, 10, 10), np.float32), (64, 48))
+        Detector(SETTINGS).judge([View(np.zeros((4, 10, 10), np.float32))], (64, 48))
 
 
 def test_head_mean_reads_one_map():
@@ -84,8 +84,18 @@ def test_a_decoder_that_contradicts_the_cnn_is_left_out():
 def test_the_decoders_wish_to_ask_moves_the_verdict():
     detector = Detector(dataclasses.replace(SETTINGS, first_token=1.0)).eval()
     maps = blobs(np.random.default_rng(0), 1)
-    wishes = [detector.judge(maps, (64, 48), first_token).probability for first_token in (-3.0, 0.0, 3.0)]
+    wishes = [detector.judge([View(maps, asks)], (64, 48)).probability for asks in (-3.0, 0.0, 3.0)]
     assert wishes == sorted(wishes) and wishes[0] + 0.3 < wishes[2]
+
+
+def test_the_verdict_is_of_all_views_and_the_places_are_of_the_first():
+    detector, rng = Detector(dataclasses.replace(SETTINGS, scale=1.0, first_token=0.5, zoom=1.1)).eval(), np.random.default_rng(0)
+    views = View(blobs(rng, 1), -2.0), View(blobs(rng, 2), 6.0)
+    whole, near = (detector.judge([view], (64, 48)) for view in views)
+    both = detector.judge(views, (64, 48))
+    assert both.cnn == pytest.approx((whole.cnn + near.cnn) / 2, abs=1e-5) and both.asks == 2.0
+    assert both.probability == pytest.approx(1 / (1 + np.exp(-both.cnn - 1.0)), abs=1e-5)
+    assert np.allclose(both.heatmap, whole.heatmap, atol=1e-5) and not np.allclose(both.heatmap, near.heatmap, atol=1e-4)
 
 
 def test_the_risk_asked_for_is_kept_on_new_prompts():

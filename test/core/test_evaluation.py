@@ -53,7 +53,7 @@ def synthetic(count: int, seed: int = 0) -> Features:
     maps /= maps.sum((3, 4), keepdims=True)
     flat = np.zeros(count, np.float32)
     words = np.array([f"take thing {k // 2}" for k in range(count)])
-    return Features(truth, words, maps.astype(np.float16), rng.random((count, 5), np.float32), flat + 0.5, flat, flat, flat, flat,
+    return Features(truth, words, maps.astype(np.float16), rng.random((count, 5), np.float32), flat, flat, flat, flat,
                     np.where(truth, 2, 1), np.ones(count), np.arange(count) // 2)
 
 
@@ -69,9 +69,15 @@ def test_words_alone_cannot_tell_counterfactual_pairs():
 
 
 def test_counting_what_a_perfect_detector_finds_is_perfect():
-    fitted = variants.fit(variants.Variant("instances", variants.instance_count), synthetic(50), synthetic(50, 1))
+    fitted = variants.fit(variants.Variant("instances", variants.instance_count), (synthetic(50),), (synthetic(50, 1),))
     test = synthetic(40, 2)
-    assert np.array_equal(fitted.probability(test) >= fitted.threshold, test.ambiguous)
+    assert np.array_equal(fitted.probability((test,)) >= fitted.threshold, test.ambiguous)
+
+
+def test_a_row_takes_the_mean_of_its_views():
+    views = tuple(dataclasses.replace(synthetic(6), cnn=np.full(6, score)) for score in (1.0, 4.0))
+    means = [variants.Fitted(variants.own_cnn(views[0]), count).scores(views)[0, 0] for count in (None, 1, 2)]
+    assert means == [2.5, 1.0, 2.5]
 
 
 def test_peaks_of_the_mean_map_are_counted():
@@ -111,7 +117,7 @@ def test_pairs_are_looked_at_in_both_scenes(pairs, trained):
 
 def test_a_guess_is_wrong_even_where_it_hits_and_so_is_the_box_of_another_object():
     verdict = Ambiguity(0.5, 0.5, np.zeros((2, 2), np.float32))
-    looks = [Look(ambiguous, verdict, 0.0, right, "one")
+    looks = [Look(ambiguous, verdict, right, "one")
              for ambiguous, right in ((True, None), (False, None), (True, True), (False, False))]
     assert Seen.of(looks).wrong.tolist() == [True, False, True, True]
 
@@ -161,9 +167,9 @@ def test_who_knows_the_truth_needs_one_question_for_two_mugs_and_none_for_one(pa
 
 def test_a_risk_is_told_with_what_it_came_to():
     seen = synthetic(200)
-    seen = dataclasses.replace(seen, probability=np.where(seen.ambiguous, 0.9, 0.1))
-    known = Calibration("other prompts", tuple(seen.probability), tuple(seen.wrong), tuple(range(len(seen))))
-    risks = table._risks(known, seen)
+    probability = np.where(seen.ambiguous, 0.9, 0.1)
+    known = Calibration("other prompts", tuple(probability), tuple(seen.wrong), tuple(range(len(seen))))
+    risks = table._risks(known, seen, probability)
     assert risks["0.05"]["asks"].value == seen.ambiguous.mean() == 0.5
     assert all(risks[f"{risk:g}"]["acts wrongly, of all prompts"].value <= risk for risk in table.RISKS)
     text = table._markdown_risks({"dataset 1": risks, "dataset 2": risks})

@@ -13,6 +13,7 @@ from peft import PeftConfig, PeftModel
 from safetensors.torch import load, save_file
 from transformers import AutoTokenizer
 
+from clue_ros.detector.network import View
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import embedded, load_detector, load_vlm
 from clue_ros.model_folder import load as load_model
@@ -218,7 +219,7 @@ def test_a_damaged_detector_judges_or_is_refused_in_a_sentence(tmp_path, vlm, co
         return
     s = detector.settings
     try:
-        verdict = detector.judge(np.full((s.channels, s.grid, s.grid), 0.01, np.float32), (640, 480))
+        verdict = detector.judge([View(np.full((s.channels, s.grid, s.grid), 0.01, np.float32))], (640, 480))
     except ModelError as error:  # of a scale that overflows
         assert "no number" in str(error)
         return
@@ -229,7 +230,7 @@ def test_a_verdict_that_is_no_number_is_an_error_not_a_go(vlm):
     detector = load_detector(embedded() / "detector", vlm)
     maps = np.full((detector.settings.channels, vlm.grid, vlm.grid), np.nan, np.float32)
     with pytest.raises(ModelError, match="the detector's verdict is no number"):
-        detector.judge(maps, (640, 480))
+        detector.judge([View(maps)], (640, 480))
 
 
 def test_the_undamaged_copy_looks(copy):

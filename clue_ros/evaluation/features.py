@@ -95,12 +95,13 @@ def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Ite
 
 
 def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Views:
-    """The features, from the file if an earlier run left it. instances: also run `detect LABEL` (slow)."""
+    """The features, from the file if an earlier run left them there. instances: also run `detect LABEL` (slow)."""
     zooms = sorted({1.0, clue.detector.settings.zoom})
     keys = [{f.name: f"{f.name} x{zoom:g}" for f in fields(Features)} for zoom in zooms]
     if file.is_file():
         kept = np.load(file, allow_pickle=False)
-        return tuple(Features(**{name: kept[key] for name, key in view.items()}) for view in keys)
+        if all(key in kept for view in keys for key in view.values()):  # not of another version of this package
+            return tuple(Features(**{name: kept[key] for name, key in view.items()}) for view in keys)
     rows = [_one(clue, asked, zooms, instances) for asked in tqdm(list(prompts), desc=name)]
     found = tuple(Features(*(np.array(column) for column in zip(*view))) for view in zip(*rows))
     with replacing(file) as part:

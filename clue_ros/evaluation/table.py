@@ -138,7 +138,7 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[s
     probabilities: dict[str, dict[str, np.ndarray]] = {}
     for variant in tqdm(rows, desc="rows"):
         sets = seen[variant.model]
-        fitted = variants.fit(variant, sets["train"], sets["held-out"])
+        fitted = variants.fit(variant, sets.get("train", sets["held-out"]), sets["held-out"])  # further models' rows learn nothing
         truth = {t: sets[t][0] for t in tests}
         usable = [t for t in tests if not (variant.labelled and (truth[t].instances < 0).any())]
         mine = probabilities[variant.name] = {t: fitted.probability(sets[t]) for t in usable}
@@ -192,7 +192,7 @@ def _own_scores(views: Views) -> np.ndarray:
 def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Views]:
     return {name: features.read(clue, prompts(), out / "features" / f"{kind}-{name.replace(' ', '')}.npz", f"{kind}, {name}",
                                 instances=kind == "base")
-            for name, prompts in data.readers().items()}
+            for name, prompts in data.readers().items() if name != "train" or kind in ROWS}
 
 
 def _compare(scores: dict, probabilities: dict, sets: dict[str, Features], rounds: int) -> None:

@@ -94,6 +94,7 @@ class ClueNode(ManagedNode):
         for view in self.views:
             view.action.destroy()
         super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()  # rclpy forgets it, which keeps the node in the graph until a collection
 
     # -- life cycle --------------------------------------------------------------------------------------------------
 

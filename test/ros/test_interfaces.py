@@ -1,5 +1,6 @@
 """The policy for SROS2 and the page about interfaces, each against what the running nodes really have."""
 
+import gc
 import re
 import runpy
 import time
@@ -92,6 +93,19 @@ def test_the_policy_for_cameras_by_name(clue_node):
     node = clue_node(cameras=["front", "wrist"], depth=True)
     wanted = allowed("clue_node", "depth:=true", *INSTALLED, cameras=("front", "wrist"))
     assert settled_rights(node, "clue_node", SPACE, wanted) == wanted
+
+
+def test_a_destroyed_node_leaves_the_network_before_any_garbage_is_collected(ros):
+    gc.disable()
+    try:
+        node = ClueNode(None, namespace="/gone", parameter_overrides=[Parameter("autostart", value=False)])
+        node.close()
+        node.destroy_node()
+        left = Person("left", namespace="/gone")
+        assert left.get_node_names() and ("clue_node", "/gone") not in left.get_node_names_and_namespaces()
+        left.destroy_node()
+    finally:
+        gc.enable()
 
 
 def test_every_addition_to_the_policy_is_tried():

@@ -130,6 +130,17 @@ def test_waiting_ends_by_the_present_limits(stage, embedded_engine, ambiguous):
     assert play.hear(String)
 
 
+def test_a_running_node_describes_every_parameter(stage, embedded_engine):
+    """As `ros2 param describe` asks for it."""
+    manage = Manager(stage(embedded_engine))
+    told = manage.done(manage.parameters.describe_parameters(list(ROWS))).descriptors
+    assert len(told) == len(TABLE) and all(one.type for one in told)
+    for row, one in zip(TABLE, told):
+        wanted = row.descriptor()
+        wanted.type = one.type
+        assert one == wanted
+
+
 def test_turn_limit_risk_and_overlay_act_on_the_next_instruction(stage, embedded_engine, ambiguous):
     play = stage(embedded_engine)
     manage = Manager(play)

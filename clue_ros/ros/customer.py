@@ -6,12 +6,16 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cached_property
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
+from rclpy.task import Future
 from std_msgs.msg import String
 
+from clue_ros.action import Ground
 from clue_ros.msg import GroundedObject
 from clue_ros.ros.qos import EVERY_WORD
 
@@ -24,7 +28,8 @@ class Customer(Node):
     model reads the words alone.
 
     said: when each instruction was said, `time.perf_counter()`; questions, answers: how many there were; replies:
-    milliseconds from each instruction or answer to what came of it; open_question: whether one waits for an answer.
+    milliseconds from each instruction or answer to what came of it; open_question: whether one waits for an answer; results:
+    of goals, that came back.
     """
 
     def __init__(self, **options):
@@ -32,7 +37,7 @@ class Customer(Node):
         self.said: list[float] = []
         self.questions = self.answers = 0
         self.replies: list[float] = []
-        self.open_question = False
+        self.open_question, self.results = False, 0
         self._spoke: float | None = None  # when, if nothing came of it yet
         self._ends: dict[int, list[tuple[float, GroundedObject]]] = defaultdict(list)
         self._running: set[int] = set()
@@ -52,13 +57,29 @@ class Customer(Node):
 
     def order(self, words: str) -> int:
         """An instruction; its number."""
+        number, words = self._numbered(words)
+        self._instruction.publish(String(data=words))
+        return number
+
+    def goal(self, words: str) -> int:
+        """The same as a goal of action `ground`."""
+        number, words = self._numbered(words)
+        self._ground.wait_for_server()
+        self._ground.send_goal_async(Ground.Goal(instruction=words)).add_done_callback(
+            lambda sent: sent.result().get_result_async().add_done_callback(self._on_result))
+        return number
+
+    @cached_property
+    def _ground(self) -> ActionClient:
+        return ActionClient(self, Ground, "ground")
+
+    def _numbered(self, words: str) -> tuple[int, str]:
         with self._changed:
             number = len(self.said)
             self._spoke, self.open_question = time.perf_counter(), False
             self.said.append(self._spoke)
             self._running.add(number)
-        self._instruction.publish(String(data=words + "\n" + "".join(NUMBERED[bit] for bit in f"{number:b}")))
-        return number
+        return number, words + "\n" + "".join(NUMBERED[bit] for bit in f"{number:b}")
 
     def answer(self, words: str) -> None:
         """A reply, whether somebody asked or not."""
@@ -94,6 +115,11 @@ class Customer(Node):
             if number == len(self.said) - 1:
                 self.open_question = False
                 self._came_of_it(came)
+            self._changed.notify()
+
+    def _on_result(self, _: Future) -> None:
+        with self._changed:
+            self.results += 1
             self._changed.notify()
 
     def _on_question(self, _: String) -> None:

@@ -3,10 +3,11 @@
     python -m clue_ros.ros.soak --minutes 10           a person who asks, answers, interrupts, mumbles and keeps silent,
                                                        before a camera that changes its size and encoding
     python -m clue_ros.ros.soak --instructions 2000    as fast as they can be published
+    python -m clue_ros.ros.soak --goals 1000           the same of action `ground`, one after the other
     python -m clue_ros.ros.soak --overhead 200         what the node adds to the model's own time, at 640 x 480
 
-Without any of these, all three. Prints the figures and writes them to build/soak/soak.json; exit code 1 when an instruction
-did not end in exactly one outcome, the node's memory grew by more than a tenth, or the overhead's p95 is above 10 ms.
+Without any of these, all four. Prints the figures and writes them to build/soak/soak.json; exit code 1 when an instruction
+did not end in exactly one outcome, a goal's result did not come, the node's memory grew by more than a tenth, or the overhead's p95 is above 10 ms.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def percentiles(values: list[float]) -> dict[str, float]:
     return {"n": len(values)} | {f"p{p}": round(float(np.percentile(values, p)), 1) for p in (50, 95, 99)}
 
 
-# -- the three measurements ------------------------------------------------------------------------------------------------
+# -- the four measurements --------------------------------------------------------------------------------------------------
 
 
 def live(run: Run, minutes: float) -> dict[str, object]:
@@ -167,6 +168,20 @@ def burst(run: Run, count: int) -> dict[str, object]:
         [(end[0][0] - said) * 1000 for end, said in ended[1:] if end])}
 
 
+def goals(run: Run, count: int) -> dict[str, object]:
+    """So many goals, each after the result of the one before; the node keeps results for those who ask late."""
+    words = [step.say for step in run.steps if step.expect == BOX]
+    run.camera.show(run.clear.picture.rgb)
+    start = time.monotonic()
+    for k in range(count):
+        if k == count // 2:
+            run.remember_memory()
+        number = run.customer.goal(words[k % len(words)])
+        if not run.customer.wait(lambda: run.customer.results > k and run.customer.ends(number), PATIENCE):
+            raise SoakError(f"goal {k} did not end within {PATIENCE:.0f} s")
+    return run.report(time.monotonic() - start) | {"goals": count, "results": run.customer.results}
+
+
 def overhead(run: Run, count: int) -> dict[str, object]:
     """From the moment before an image and an instruction are published to the outcome's arrival, less the model's time.
 
@@ -211,13 +226,15 @@ def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, help="of dialogs")
     parser.add_argument("--instructions", type=int, help="as fast as they can be published")
+    parser.add_argument("--goals", type=int, help="one after the other")
     parser.add_argument("--overhead", type=int, metavar="REQUESTS", help="to measure the node's overhead by")
     parser.add_argument("--out", type=Path, default=Path("build/soak"), help="folder of soak.json and the node's logs")
     a = parser.parse_args(args)
-    given = [value for value in (a.minutes, a.instructions, a.overhead) if value is not None]
+    given = [value for value in (a.minutes, a.instructions, a.goals, a.overhead) if value is not None]
     if any(value <= 0 for value in given):
         parser.error("every number must be above 0")
-    a.minutes, a.instructions, a.overhead = (a.minutes, a.instructions, a.overhead) if given else (10.0, 2000, 200)
+    if not given:
+        a.minutes, a.instructions, a.goals, a.overhead = 10.0, 2000, 1000, 200
     a.out.mkdir(parents=True, exist_ok=True)
     keep_apart()
     figures: dict[str, object] = {"cores": len(os.sched_getaffinity(0))}
@@ -227,6 +244,8 @@ def main(args: list[str] | None = None) -> None:
                 figures["dialogs"] = measure("dialogs", lambda run: live(run, a.minutes), a.out, question_timeout=1.0)
             if a.instructions:
                 figures["burst"] = measure("burst", lambda run: burst(run, a.instructions), a.out, turn_limit=0)
+            if a.goals:
+                figures["goals"] = measure("goals", lambda run: goals(run, a.goals), a.out, turn_limit=0)
             if a.overhead:
                 figures["overhead"] = measure("overhead", lambda run: overhead(run, a.overhead), a.out, turn_limit=0)
     except (SoakError, InputError) as error:
@@ -237,6 +256,8 @@ def main(args: list[str] | None = None) -> None:
     parts = [part for part in figures.values() if isinstance(part, dict)]
     if any(set(part["instructions by number of outcomes"]) != {"1"} for part in parts):
         sys.exit("soak: not every instruction ended in exactly one outcome")
+    if any(part["results"] != part["goals"] for part in parts if "goals" in part):
+        sys.exit("soak: not every goal had exactly one result")
     if any(part["memory [MB]"]["end"] > GROWTH * part["memory [MB]"]["start"] for part in parts):
         sys.exit("soak: the node's memory grew by more than a tenth")
     if any(part["overhead [ms]"]["p95"] > MOST_OVERHEAD for part in parts if "overhead [ms]" in part):

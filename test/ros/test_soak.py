@@ -27,6 +27,12 @@ def test_two_thousand_instructions_as_fast_as_they_can_be_published(tmp_path):
     assert memory["end"] <= memory["start"] + 25 and memory["end"] <= memory["middle"] + 15, memory
 
 
+def test_goals_one_after_the_other(tmp_path):
+    part = soaked(tmp_path, "goals", "--goals", "60")
+    assert part["results"] == part["goals"] == 60 and part["instructions by number of outcomes"] == {"1": 61}
+    assert part["outcomes"] == {"grounded": 61}
+
+
 def test_some_seconds_of_dialogs(tmp_path):
     part = soaked(tmp_path, "dialogs", "--minutes", "0.08")
     assert part["instructions by number of outcomes"] == {"1": part["instructions"]} and part["instructions"] > 1

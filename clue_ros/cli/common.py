@@ -44,23 +44,30 @@ def share(text: str) -> float:
 
 def add_labelled(parser: argparse.ArgumentParser, reader: str | None = None) -> None:
     """The options of a command that reads any data set; without a usual reader it must be named."""
-    from clue_ros.data.readers import EXPECTED, READERS
-    from clue_ros.data.recordings import IMAGE, INSTRUCTION
+    from clue_ros.data.readers import EXPECTED
     parser.add_argument("--data", required=True, help=EXPECTED)
+    add_reader(parser, reader)
+
+
+def add_reader(parser: argparse.ArgumentParser, reader: str | None, downloads: str = "let InViG come from the Hugging Face hub",
+               ) -> None:
+    """How that data is to be read."""
+    from clue_ros.data.readers import READERS
+    from clue_ros.data.recordings import IMAGE, INSTRUCTION
     parser.add_argument("--reader", choices=READERS, default=reader, required=reader is None, help="what kind of data that is")
     parser.add_argument("--part", type=_part, help="only a part of its pictures, such as 1/2, to calibrate on one and to "
                         "score on the other; what a picture is called decides")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="of InViG")
-    parser.add_argument("--allow-download", action="store_true", help="let InViG come from the Hugging Face hub")
+    parser.add_argument("--allow-download", action="store_true", help=downloads)
     parser.add_argument("--topics", nargs=2, metavar=("IMAGE", "INSTRUCTION"), default=(IMAGE, INSTRUCTION),
                         help=f"of a recording (default: {IMAGE} {INSTRUCTION})")
 
 
-def labelled_of(a: argparse.Namespace) -> Labelled:
-    """What those options name."""
+def labelled_of(a: argparse.Namespace, data: str | None = None) -> Labelled:
+    """What those options name. data: instead of theirs."""
     from clue_ros.data.readers import Labelled
     from clue_ros.data.records import Part
-    return Labelled(a.data, a.reader, a.part or Part(), a.split, a.allow_download, tuple(a.topics))
+    return Labelled(data or a.data, a.reader, a.part or Part(), a.split, a.allow_download, tuple(a.topics))
 
 
 def _part(text: str) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive
@@ -52,9 +53,9 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParser:
+def _recipe(commands, name: str, help_text: str, call, kind: type = Path) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help_text)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data set folders of clue-tabletop write")
+    parser.add_argument("--data", type=kind, nargs="+", required=True, help="data set folders of clue-tabletop write")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "head-mean", "debug", "paligemma2"), default="tabletop")
     parser.add_argument("--seed", type=natural, default=0)
@@ -63,11 +64,25 @@ def _recipe(commands, name: str, help_text: str, call) -> argparse.ArgumentParse
 
 
 def _adapting(commands, name: str, help_text: str, call) -> argparse.ArgumentParser:
-    """A recipe that adapts a base."""
-    parser = _recipe(commands, name, help_text, call)
+    """A recipe that adapts a base, on the tabletop or on any data set that says what is right to answer."""
+    from clue_ros.cli.common import add_reader
+    parser = _recipe(commands, name, help_text, call, str)  # a Path would spoil a hub's name
     parser.add_argument("--base", required=True, help="folder or Hugging Face id of the base")
-    parser.add_argument("--allow-download", action="store_true", help="let transformers fetch the base from the hub")
+    add_reader(parser, "tabletop", downloads="let the base, and InViG, come from the Hugging Face hub")
     return parser
+
+
+def _teaching(a: argparse.Namespace):
+    """Folders of the tabletop, or the one data set of another reader."""
+    from clue_ros.types import InputError
+    if a.reader == "tabletop":
+        if a.part or a.split:
+            raise InputError("of the tabletop whole folders are trained on: leave --part and --split out")
+        return list(map(Path, a.data))
+    if len(a.data) > 1:
+        raise InputError(f"--reader {a.reader} reads one data set, {len(a.data)} were given")
+    labelled = labelled_of(a, a.data[0])
+    return labelled if a.reader == "invig" else replace(labelled, allow_download=False)  # which then is the base's alone
 
 
 def _config(arguments: argparse.Namespace, recipe: str):
@@ -101,12 +116,12 @@ def _naming(a: argparse.Namespace) -> None:
 
 def _ivg(a: argparse.Namespace) -> None:
     from clue_ros.training.adapters import train_ivg
-    print(f"adapter: {train_ivg(_config(a, 'ivg'), a.data, a.base, a.out, seed=a.seed, allow_download=a.allow_download)}")
+    print(f"adapter: {train_ivg(_config(a, 'ivg'), _teaching(a), a.base, a.out, seed=a.seed, allow_download=a.allow_download)}")
 
 
 def _ambiguity(a: argparse.Namespace) -> None:
     from clue_ros.training.adapters import assemble, train_ambiguity
-    out = train_ambiguity(_config(a, "ambiguity"), a.data, a.base, a.adapter, a.out, seed=a.seed,
+    out = train_ambiguity(_config(a, "ambiguity"), _teaching(a), a.base, a.adapter, a.out, seed=a.seed,
                           allow_download=a.allow_download)
     print(f"adapter and detector: {out}")
     if not Path(a.base).is_dir():

@@ -49,7 +49,7 @@ def _records(file: Path, folder: Path, min_share: float, instruction: str, skipp
             boxes = tuple(clip(box, size) for box, _ in found)
             several = len(boxes) > 1
             yield Record(picture, Prompt(instruction.replace("{}", name)), f"{number}/{name}", "COCO", several, boxes,
-                         None if several else boxes[0])
+                         None if several else boxes[0], label=name)
 
 
 def _by_id(data: dict, part: str, file: Path) -> dict[int, tuple[str, dict]]:

@@ -50,18 +50,19 @@ def _records(path: str | Path, split: str | None, images: str | Path | None, dia
             if box is None:
                 skipped["dialog whose box has no area inside the image"] += 1
             elif said := _dialog(ref, dialog, at, skipped):
-                yield from _turns(picture, box, *said, name, skipped)
+                label = words(field(ref, "category", str, at).lower()) or ""
+                yield from _turns(picture, box, *said, name, label, skipped)
 
 
-def _turns(picture: Picture, box: Box, request: str, turns: tuple[Turn, ...], name: str,
+def _turns(picture: Picture, box: Box, request: str, turns: tuple[Turn, ...], name: str, label: str,
            skipped: Counter[str]) -> Iterator[Record]:
     """The record before every question, then the one that is clear."""
     for k, turn in enumerate(turns):
         if k == len(turns) - 1 and not _asks(turn.question):
             skipped[CLOSING] += 1
         else:
-            yield Record(picture, Prompt(request, turns[:k]), f"{name}/{k}", "InViG", True, (), box, turn.question)
-    yield Record(picture, Prompt(request, turns), f"{name}/{len(turns)}", "InViG", False, (box,), box)
+            yield Record(picture, Prompt(request, turns[:k]), f"{name}/{k}", "InViG", True, (), box, turn.question, label)
+    yield Record(picture, Prompt(request, turns), f"{name}/{len(turns)}", "InViG", False, (box,), box, label=label)
 
 
 def _asks(text: str) -> bool:

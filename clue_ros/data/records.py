@@ -80,7 +80,8 @@ class Record:
     id: unique within its data set. ambiguous: whether the prompt may mean several objects; None where nobody said.
     boxes: every object that the prompt may mean: one when it is clear, several when it is ambiguous, () where the data
     set does not say. target: the one object that the person has in mind, as a box, or as a point (x, y) on it where only
-    that is known; None where nobody chose one. question: what was asked next, None where nothing was.
+    that is known; None where nobody chose one. question: what was asked next, None where nothing was. label: what the objects
+    are called, "" where nobody says.
     """
 
     picture: Picture
@@ -91,6 +92,7 @@ class Record:
     boxes: tuple[Box, ...] = ()
     target: Box | tuple[float, float] | None = None
     question: str | None = None
+    label: str = ""
 
     def __post_init__(self) -> None:
         several = len(self.boxes) > 1

@@ -27,7 +27,7 @@ def record_of(picture: Picture, size: tuple[int, int], example: Example, name: s
     """An example about a scene as a record called `name`. size: (width, height) of its picture in pixels."""
     boxes = tuple(in_pixels(box, size) for box in example.boxes)
     return Record(picture, example.prompt, name, "tabletop", example.ambiguous, boxes,
-                  None if example.ambiguous else boxes[0], example.question)
+                  None if example.ambiguous else boxes[0], example.question, example.label)
 
 
 def _records(folders: tuple[str | Path, ...], seed: int, skipped: Counter[str]) -> Iterator[Record]:

@@ -13,15 +13,20 @@ import torch
 from torch import nn
 from tqdm import trange
 
+from clue_ros.data.readers import Labelled
+from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.model_folder import save_detector
 from clue_ros.training.base import GroundedBatches
 from clue_ros.training.configs import AdapterConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
+from clue_ros.training.lessons import LessonBatches, keep_lessons
 from clue_ros.training.loop import claim, fit
 from clue_ros.training.recipes import batches_of, read_base, read_training
 from clue_ros.types import InputError
+from clue_ros.vlm.build import grid_of
+from clue_ros.vlm.tokens import Grammar
 
 
 def _check_depth(config: AdapterConfig, model: nn.Module) -> None:
@@ -32,13 +37,31 @@ def _check_depth(config: AdapterConfig, model: nn.Module) -> None:
                          "published PaliGemma 2, debug for a base of --config debug, else tabletop")
 
 
-def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0,
+Teaching = Sequence[Path] | Labelled  # folders of the tabletop, or any data set with answers
+
+
+def _source(data: Teaching) -> SceneImages | Labelled:
+    return data if isinstance(data, Labelled) else read_training(data)
+
+
+def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages | Labelled, out: Path, seed: int,
+             ) -> GroundedBatches | LessonBatches:
+    """What the adapters learn from: scenes, about which there is always more to say, or the records of a data set."""
+    if isinstance(source, SceneImages):
+        return batches_of(config, model, grammar, source, seed, DIALOG_MIXTURE)
+    vision, folder = model.config.vision_config, out / "lessons"
+    lessons = keep_lessons(source, folder, vision.image_size)
+    return LessonBatches(lessons, folder, grammar, vision.image_size, grid_of(vision), config.images, config.prompts, seed)
+
+
+def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path, *, seed: int = 0,
               allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
     _check_depth(config, model)
-    batches = batches_of(config, model, grammar, read_training(data), seed + 2, DIALOG_MIXTURE)
+    source = _source(data)
     claim(out, recipe="ivg", data=data, seed=seed, base=base, config=config)
+    batches = _batches(config, model, grammar, source, out, seed + 2)
     torch.manual_seed(seed)
     dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
     fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
@@ -47,13 +70,14 @@ def train_ivg(config: AdapterConfig, data: Sequence[Path], base: str | Path, out
     return out / "adapter"
 
 
-def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
+def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
                     allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)
     _check_depth(config, model)
-    batches = batches_of(config, model, grammar, read_training(data), seed + 3, DIALOG_MIXTURE)
+    source = _source(data)
     claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
+    batches = _batches(config, model, grammar, source, out, seed + 3)
     channels = len(config.layers) * model.config.get_text_config().num_attention_heads
     settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom)
     torch.manual_seed(seed)
@@ -69,7 +93,7 @@ def train_ambiguity(config: AdapterConfig, data: Sequence[Path], base: str | Pat
     return out
 
 
-def _settle(dialogue: Dialogue, batches: GroundedBatches, config: AdapterConfig, out: Path, seed: int) -> None:
+def _settle(dialogue: Dialogue, batches: GroundedBatches | LessonBatches, config: AdapterConfig, out: Path, seed: int) -> None:
     """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
     @cache  # not before it is needed: a run that came to its end needs none
     def seen() -> dict[str, torch.Tensor]:

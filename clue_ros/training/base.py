@@ -17,7 +17,7 @@ looking for, by auxiliary losses; their heads are no part of the model, and kept
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -35,7 +35,7 @@ from clue_ros.tabletop.scene import Scene
 from clue_ros.training.forward import map_loss, run, smooth_locations, suffix_losses
 from clue_ros.training.loop import Losses
 from clue_ros.training.vision import DenseHead, dense_accuracy, dense_target, dense_terms, patch_owner, stack
-from clue_ros.types import InputError
+from clue_ros.types import Box, InputError
 from clue_ros.vlm.preprocess import to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar
 
@@ -70,9 +70,9 @@ class GroundedBatches:
             raise ValueError(f"prompts for {self.grammar.image_tokens} image tokens, pictures of {self.grid ** 2}")
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """Fields of `collate`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for every sequence
-        bool[B, N] patches of the attribute matches and of the referents, float32[B, N] the look target, float32[B, n, N]
-        the point targets and float32[B, n, 4] the boxes (image fractions) of up to n referents, bool[B] ambiguous.
+        """Fields of `collate` and of `supervision`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for
+        every sequence matches bool[B, N], the patches of what fits the attributes, ambiguous bool[B], and known bool[B]:
+        whether the referents are all that the prompt may mean.
 
         Dialogs are longer than all else, and a batch is padded to its longest: it has dialogs only, or none."""
         rng = np.random.default_rng((self.seed, step))
@@ -100,20 +100,9 @@ class GroundedBatches:
         batch["pixel_values"] = torch.from_numpy(np.stack(pixels))
         batch |= stack(dense)
         batch["matches"] = torch.from_numpy(np.stack([np.isin(o, e.matches) for o, e in truths]))
-        batch["referents"] = torch.from_numpy(np.stack([np.isin(o, e.referents) for o, e in truths]))
-        most = max(len(e.referents) for _, e in truths)
-        point = np.zeros((len(truths), most, self.grid ** 2), np.float32)
-        for k, (owner, example) in enumerate(truths):
-            for n, index in enumerate(example.referents):
-                point[k, n] = (owner == index) / max((owner == index).sum(), 1)
-        boxes = np.zeros((len(truths), most, 4), np.float32)
-        for k, (_, example) in enumerate(truths):
-            boxes[k, :len(example.boxes)] = [(b.x1, b.y1, b.x2, b.y2) for b in example.boxes]
-        batch["boxes"] = torch.from_numpy(boxes)
-        batch["point"] = torch.from_numpy(point)
-        # An object may own no patch, when another one's centre lies on the same; it cannot be looked at.
-        batch["look"] = batch["point"].sum(1) / batch["point"].sum((1, 2)).clamp_min(1.0)[:, None]
+        batch |= supervision([owner == np.array(e.referents)[:, None] for owner, e in truths], [e.boxes for _, e in truths])
         batch["ambiguous"] = torch.tensor([e.ambiguous for _, e in truths])
+        batch["known"] = torch.ones(len(truths), dtype=torch.bool)
         return batch
 
     def _twins(self, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene, list[Example]]]:
@@ -136,6 +125,24 @@ class GroundedBatches:
             if (found := sampler(scene, rng, TAUGHT)) is not None:
                 return found
         return None
+
+
+def supervision(patches: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]]) -> dict[str, Tensor]:
+    """Where what is meant is, for B prompts: referents bool[B, N] patches, look float32[B, N] their shares, point
+    float32[B, n, N] the shares and boxes float32[B, n, 4] the boxes (image fractions) of up to n referents.
+
+    patches: bool[k, N] of the k referents of each prompt; boxes: theirs. One may own no patch, when another object's centre
+    lies on the same, or be unknown: it cannot be looked at.
+    """
+    most = max(1, *map(len, boxes))
+    point = np.zeros((len(boxes), most, patches[0].shape[-1]), np.float32)
+    corners = np.zeros((len(boxes), most, 4), np.float32)
+    for k, (mine, found) in enumerate(zip(patches, boxes)):
+        point[k, :len(mine)] = mine / np.maximum(mine.sum(-1, keepdims=True), 1)
+        corners[k, :len(found)] = np.array([(b.x1, b.y1, b.x2, b.y2) for b in found]).reshape(-1, 4)
+    shares = torch.from_numpy(point)
+    return {"referents": (shares > 0).any(1), "look": shares.sum(1) / shares.sum((1, 2)).clamp_min(1.0)[:, None],
+            "point": shares, "boxes": torch.from_numpy(corners)}
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable
     return losses
 
 
-SEEN = ("ambiguous", "referents", "point", "boxes")  # what the detector's losses need beside the maps
+SEEN = ("ambiguous", "referents", "known", "point", "boxes")  # what the detector's losses need beside the maps
 
 
 @torch.no_grad()
@@ -146,9 +146,10 @@ def _detector_terms(detector: Detector, maps: Tensor, batch: dict[str, Tensor], 
                     ) -> tuple[Losses, Tensor]:
     """Losses of verdict, candidate cells and their boxes; share of verdicts that are right."""
     reading = detector(maps)
-    cells = batch["referents"].view_as(reading.cells)
+    cells, known = batch["referents"].view_as(reading.cells), batch["known"]
     terms = {"verdict": weights.ambiguous * F.binary_cross_entropy_with_logits(reading.ambiguous, batch["ambiguous"].float()),
-             "cells": weights.cells * F.binary_cross_entropy_with_logits(reading.cells, cells.float()),
+             "cells": weights.cells * mean_or_nothing(F.binary_cross_entropy_with_logits(
+                 reading.cells[known], cells[known].float(), reduction="none")),
              "sides": weights.sides * sides_loss(reading.sides, batch)}
     return terms, ((reading.ambiguous > 0) == batch["ambiguous"]).float().mean()
 
@@ -175,4 +176,9 @@ def sides_loss(sides: Tensor, batch: dict[str, Tensor]) -> Tensor:
                           boxes[..., 2, None] - x, boxes[..., 3, None] - y], 2)  # (B, n, 4, N)
     mine = (point > 0)[:, :, None].expand_as(target)
     predicted = sides.flatten(2)[:, None].expand_as(target)
-    return F.smooth_l1_loss(predicted[mine], target[mine], beta=0.02)
+    return mean_or_nothing(F.smooth_l1_loss(predicted[mine], target[mine], beta=0.02, reduction="none"))
+
+
+def mean_or_nothing(terms: Tensor) -> Tensor:
+    """The mean of some losses, 0 of none: where a data set does not say what else may be meant, nothing is to be learned."""
+    return terms.mean() if terms.numel() else terms.sum()

@@ -124,10 +124,10 @@ class Grammar:
         return tuple(self.first_location + n for n in box_to_locations(box, size))
 
     def boxes_suffix(self, boxes: list[Box], size: tuple[int, int], label: str) -> tuple[int, ...]:
-        """`<loc> x 4 label ; <loc> x 4 label` and eos: what `detect label` answers."""
+        """`<loc> x 4 label ; <loc> x 4 label` and eos: what `detect label` answers; without a label, where nobody named it."""
         ids: tuple[int, ...] = ()
         for k, box in enumerate(boxes):
-            ids += (self.plain(" ; ") if k else ()) + self.location_ids(box, size) + self.plain(" " + label)
+            ids += (self.plain(" ; ") if k else ()) + self.location_ids(box, size) + (self.plain(" " + label) if label else ())
         return ids + (self.eos,)
 
     def name_suffix(self, label: str) -> tuple[int, ...]:
@@ -135,7 +135,9 @@ class Grammar:
         return (*self.plain(" " + label), self.eos)
 
     def question_suffix(self, question: str) -> tuple[int, ...]:
-        """The condition token, the question and eos."""
+        """The condition token, the question and eos; the token alone where nobody worded a question."""
+        if not question:
+            return (self.clarify,)
         return (self.clarify, *self.plain(question), self.eos)
 
     def text(self, ids: list[int]) -> str:

@@ -1,0 +1,153 @@
+"""Batches from the records of any data set: what `clue-train ivg --reader invig` learns from, as the paper's dialog training does.
+
+    Reading of Record --> lessons, kept in the run's folder --> batch n
+
+A record teaches when it says what is right to answer: to ask, in which words if they are known, or the box of the one object
+that is meant. Its picture is kept squashed to the model's side, so that tens of thousands of photographs fit on a disk and
+are read in any order.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from clue_ros.data.augment import camera_noise
+from clue_ros.data.collate import collate, encode
+from clue_ros.data.examples import Example
+from clue_ros.data.readers import Labelled
+from clue_ros.data.records import Record, decode
+from clue_ros.files import replacing
+from clue_ros.training.base import supervision
+from clue_ros.types import Box, InputError, Prompt, Turn
+from clue_ros.vlm.preprocess import squash, to_pixel_values
+from clue_ros.vlm.tokens import Grammar
+
+log = logging.getLogger(__name__)
+QUALITY = 95  # of the kept JPEG files
+UNTOLD = "record that does not say what is right to answer"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """picture: its number. example: what was said, and what is right to answer. known: whether the example's boxes are all
+    that the prompt may mean."""
+
+    picture: int
+    example: Example
+    known: bool
+
+
+def lesson_of(record: Record, picture: int) -> Lesson | None:
+    """None when the record does not say what is right to answer. Ambiguous: the question, "" where nobody worded one."""
+    if record.ambiguous is None or not (record.ambiguous or record.boxes):
+        return None
+    width, height = record.picture.size or record.picture.frame().size
+    boxes = tuple(Box(b.x1 / width, b.y1 / height, b.x2 / width, b.y2 / height) for b in record.boxes)
+    example = Example(record.prompt, boxes, record.label, (record.question or "") if record.ambiguous else None)
+    return Lesson(picture, example, bool(boxes))
+
+
+def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
+    """The lessons of a data set, written to `folder` with their pictures, or as an earlier run left them there. InputError when
+    there are none."""
+    done = folder / "lessons.jsonl"
+    if not done.is_file():
+        untold: Counter[str] = Counter()
+        with replacing(done) as part, part.open("w", encoding="utf-8") as file:
+            for lesson in _written(labelled, folder, side, untold):
+                file.write(json.dumps(asdict(lesson)) + "\n")
+        if untold:
+            log.warning("%s: left out %d x %s", labelled.data, untold[UNTOLD], UNTOLD)
+    lessons = [_read(json.loads(line)) for line in done.read_text(encoding="utf-8").splitlines()]
+    if not lessons:
+        done.unlink()
+        raise InputError(f"{labelled.data} teaches nothing: no record says what is right to answer, a question or one box")
+    return lessons
+
+
+def _written(labelled: Labelled, folder: Path, side: int, untold: Counter[str]) -> Iterator[Lesson]:
+    """Lessons in the order of their records; records about one picture follow one another."""
+    name, number = None, -1
+    for record in tqdm(labelled.read(), desc="lessons"):
+        if not labelled.part.holds(record.picture.name):
+            continue
+        if lesson_of(record, 0) is None:
+            untold[UNTOLD] += 1
+            continue
+        if record.picture.name != name:
+            name, number = record.picture.name, number + 1
+            small = squash(record.picture.frame().rgb, side)
+            (folder / f"{number}.jpg").write_bytes(
+                cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+        yield lesson_of(record, number)
+
+
+def _read(kept: dict) -> Lesson:
+    """Inverse of `asdict`."""
+    example = kept["example"]
+    prompt = Prompt(example["prompt"]["instruction"], tuple(Turn(**turn) for turn in example["prompt"]["turns"]))
+    boxes = tuple(Box(**box) for box in example["boxes"])
+    return Lesson(kept["picture"], Example(prompt, boxes, example["label"], example["question"]), kept["known"])
+
+
+@dataclass(frozen=True)
+class LessonBatches:
+    """Batch n, as a pure function of (seed, n): `images` pictures out of `folder` with `prompts` of their lessons each, clear
+    ones half of the time where a picture has both kinds."""
+
+    lessons: list[Lesson]
+    folder: Path
+    grammar: Grammar
+    side: int
+    grid: int
+    images: int
+    prompts: int
+    seed: int
+
+    @cached_property
+    def _by_picture(self) -> list[list[list[Lesson]]]:
+        """Of every picture, one or both kinds: those that are clear, those that are not."""
+        found: dict[int, tuple[list[Lesson], list[Lesson]]] = defaultdict(lambda: ([], []))
+        for lesson in self.lessons:
+            found[lesson.picture][lesson.example.question is not None].append(lesson)
+        return [[kind for kind in kinds if kind] for _, kinds in sorted(found.items())]
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """The fields of `base.GroundedBatches` that the adapters' recipes read."""
+        rng = np.random.default_rng((self.seed, step))
+        pixels, chosen = [], []
+        for _ in range(self.images):
+            kinds = self._by_picture[int(rng.integers(len(self._by_picture)))]
+            some = [kinds[int(rng.integers(len(kinds)))] for _ in range(self.prompts)]
+            chosen += [lessons[int(rng.integers(len(lessons)))] for lessons in some]
+            file = self.folder / f"{chosen[-1].picture}.jpg"
+            pixels.append(to_pixel_values(camera_noise(decode(file.read_bytes(), str(file)), rng), self.side))
+        said = [lesson.example for lesson in chosen]
+        batch = collate([encode(example, self.grammar) for example in said], self.grammar.pad)
+        batch["pixel_values"] = torch.from_numpy(np.stack(pixels))
+        batch |= supervision([self._patches(example) for example in said], [example.boxes for example in said])
+        batch["ambiguous"] = torch.tensor([example.question is not None for example in said])
+        batch["known"] = torch.tensor([lesson.known for lesson in chosen])
+        return batch
+
+    def _patches(self, example: Example) -> np.ndarray:
+        """bool[n, N]: the patches whose centre lies in each of the boxes; that under the box's own centre always does."""
+        centres = (np.arange(self.grid) + 0.5) / self.grid
+        found = np.zeros((len(example.boxes), self.grid, self.grid), bool)
+        for mine, box in zip(found, example.boxes):
+            mine[np.ix_((centres >= box.y1) & (centres <= box.y2), (centres >= box.x1) & (centres <= box.x2))] = True
+            column, row = (min(int(c * self.grid), self.grid - 1) for c in box.centre)
+            mine[row, column] = True
+        return found.reshape(len(found), self.grid ** 2)

@@ -31,13 +31,14 @@ def look_at(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None)
 
 
 def _drawn(data: Labelled, rng: np.random.Generator, limit: int | None, keep: Callable[[Record], bool]) -> Iterator[Record]:
-    """The records of the data's part that `keep` takes, or `limit` of them, with a progress bar."""
+    """The records of the data's part that `keep` takes, or `limit` of them, with a progress bar. To draw them all are read
+    twice; else once, for those of a hub are fetched each time."""
     def wanted(record: Record) -> bool:
         return data.part.holds(record.picture.name) and keep(record)
     reading = data.read()
-    chosen = set(draw(range(reading.count(wanted)), rng, limit))
-    drawn = (record for number, record in enumerate(filter(wanted, reading)) if number in chosen)
-    yield from tqdm(drawn, total=len(chosen), desc="prompts")
+    chosen = None if limit is None else set(draw(range(reading.count(wanted)), rng, limit))
+    drawn = (record for number, record in enumerate(filter(wanted, reading)) if chosen is None or number in chosen)
+    yield from tqdm(drawn, total=chosen and len(chosen), desc="prompts")
 
 
 def _in_mind(record: Record, rng: np.random.Generator) -> Target | None:

@@ -4,13 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clue_ros.data.readers import Labelled
-from clue_ros.data.records import Part
+from clue_ros.data.records import Part, Reading
 from clue_ros.evaluation import predictions
 from clue_ros.evaluation.calibrate import calibrate
-from clue_ros.evaluation.records import records, write_predictions
+from clue_ros.evaluation.records import _drawn, records, write_predictions
 from clue_ros.model_folder import embedded, load
 from clue_ros.tabletop.scene import read_scenes
 from clue_ros.types import InputError
@@ -94,6 +95,16 @@ def test_two_parts_share_no_picture(instances):
     assert names[0] | names[1] == {r.picture.name for r in Labelled(instances, "coco").read()}
     with pytest.raises(InputError, match="part 3/2: give one such as 1/2"):
         Part.parse("3/2")
+
+
+def test_what_is_not_drawn_from_is_read_once(instances, monkeypatch):
+    passes, read = [], Reading.__iter__
+    monkeypatch.setattr(Reading, "count", lambda self, keep: passes.append("count") or sum(map(keep, self)))
+    monkeypatch.setattr(Reading, "__iter__", lambda self: passes.append("pass") or read(self))
+    whole = list(_drawn(Labelled(instances, "coco"), np.random.default_rng(0), None, lambda record: True))
+    assert passes == ["pass"] and len(whole) > 3
+    some = list(_drawn(Labelled(instances, "coco"), np.random.default_rng(0), 3, lambda record: True))
+    assert passes == ["pass", "count", "pass", "pass"] and {r.id for r in some} < {r.id for r in whole} and len(some) == 3
 
 
 def test_a_split_is_invigs_alone(scenes):

@@ -1,7 +1,7 @@
 """One decision (image and instruction in, ask-or-locate out), ours beside plain transformers, interleaved in one process.
 
 The peer does what a user of transformers would write: `generate` with eager attention and `output_attentions=True` for
-the maps, the same detector on the same layer, and a second `generate` for the question when it has to ask.
+the maps, the same detector on the same layer, and a second `generate`, with as many beams, for the question when it has to ask.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clue_ros.detector.network import View
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.types import Frame, InputError
-from clue_ros.vlm.paligemma import MAX_QUESTION, text_to_image
+from clue_ros.vlm.paligemma import BEAMS, MAX_QUESTION, text_to_image
 from clue_ros.vlm.preprocess import middle, to_pixel_values
 
 
@@ -65,7 +65,8 @@ class Plain:
         asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)
         types = torch.zeros_like(asking)
         types[0, -1] = 1
-        asked = vlm.model.generate(input_ids=asking, token_type_ids=types, max_new_tokens=MAX_QUESTION, **inputs)
+        asked = vlm.model.generate(input_ids=asking, token_type_ids=types, max_new_tokens=MAX_QUESTION, num_beams=BEAMS,
+                                   length_penalty=0.0, **inputs)
         return grammar.text(asked[0, asking.shape[1]:].tolist())
 
 

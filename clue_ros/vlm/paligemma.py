@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +16,14 @@ from transformers import DynamicCache, PaliGemmaForConditionalGeneration, PreTra
 from clue_ros.types import Box, Frame, Grounding, InputError, Prompt, Question
 from clue_ros.vlm import attention
 from clue_ros.vlm.attention import Probe
+from clue_ros.vlm.beam import likeliest
 from clue_ros.vlm.build import grid_of
 from clue_ros.vlm.draft import Drafts
 from clue_ros.vlm.preprocess import middle, to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar, box_to_locations, locations_to_box
 
 MAX_QUESTION, MAX_LABEL = 48, 8  # tokens
+BEAMS = 4  # texts that are followed at once
 NEAR = LOCATIONS * 8 // 100  # a corner this many locations away is still that of the same object
 
 
@@ -120,9 +124,29 @@ class Vlm:
 
     @torch.inference_mode()
     def question(self, prefill: Prefill) -> Question:
-        """Greedy decoding after the condition token; only plain text can come out."""
+        """The likeliest text after the condition token; only plain text can come out. Greedy decoding, which is guessed from
+        earlier questions, has found it when its probability is above one half; else a beam search looks for it."""
         spoken = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
+        said = [*spoken, self.grammar.eos][:MAX_QUESTION]
+        logp = self._only_text(self._steps([self.grammar.clarify, *said[:-1]], prefill.branch(), prefill.length)).log_softmax(-1)
+        greedy = float(logp[range(len(said)), said].sum())
+        if greedy < math.log(0.5):
+            found, likelihood = self._search(prefill, logp[0])
+            spoken = found if likelihood > greedy else spoken
         return Question(self.grammar.text(spoken))
+
+    def _search(self, prefill: Prefill, first: Tensor) -> tuple[list[int], float]:
+        """The likeliest text after the condition token that a beam finds, and its log probability. first: float[V], log
+        probabilities of its first token."""
+        cache = prefill.branch()
+        self._steps([self.grammar.clarify], cache, prefill.length)
+        cache, position = together(cache), itertools.count(prefill.length + 1)
+
+        def step(tokens: list[int], rows: list[int]) -> Tensor:
+            cache.reorder_cache(torch.tensor(rows, device=self.device))
+            embeddings = self._embed(torch.tensor(tokens, device=self.device)[:, None])
+            return self._only_text(self._logits(self._decoder(embeddings, cache, next(position))[:, -1])).log_softmax(-1)
+        return likeliest(first, step, self.grammar.eos, BEAMS, MAX_QUESTION)
 
     @torch.inference_mode()
     def locate(self, prefill: Prefill, size: tuple[int, int], near: Box | None = None) -> Grounding:
@@ -235,6 +259,13 @@ class Vlm:
         """float32[..., vocabulary], soft-capped where the model says so."""
         return attention.soft_capped(self.model.lm_head(hidden).float(),
                                      getattr(self.model.config.get_text_config(), "final_logit_softcapping", None))
+
+
+def together(cache: DynamicCache) -> DynamicCache:
+    """A cache that may be reordered, while the keys and values of the old one stay as they are."""
+    twin = copy.copy(cache)
+    twin.layers = [copy.copy(layer) for layer in cache.layers]
+    return twin
 
 
 def interval_probability(logp: Tensor, number: int, half: int = 20) -> float:

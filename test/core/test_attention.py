@@ -8,7 +8,7 @@ from transformers import DynamicCache
 from clue_ros.training.dialog import with_adapter
 from clue_ros.types import Frame, Prompt
 from clue_ros.vlm.attention import Probe, attention_weights, prefix_mask
-from clue_ros.vlm.paligemma import NEAR, Vlm, text_to_image
+from clue_ros.vlm.paligemma import MAX_QUESTION, NEAR, Vlm, text_to_image
 from clue_ros.vlm.preprocess import to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, box_to_locations, locations_to_box
 
@@ -72,12 +72,41 @@ def test_guesses_change_the_number_of_passes_and_no_word(tiny, frame):
     prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
     passes = []
     decoder, vlm._decoder = vlm._decoder, lambda e, *a: (passes.append(e.shape[1]), decoder(e, *a))[1]
-    plain = vlm.question(prefill)
+
+    @torch.inference_mode()
+    def greedy():
+        return vlm._say(vlm.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, vlm._drafts)
+    plain = greedy()
     alone = len(passes)
     assert set(passes) == {1}
-    assert vlm.question(prefill) == plain and len(passes) - alone < alone / 2
+    assert greedy() == plain and len(passes) - alone < alone / 2
     vlm._drafts.propose = lambda said: (said[-1], 0, 1)  # wrong from some token on
-    assert vlm.question(prefill) == plain
+    assert greedy() == plain
+
+
+@pytest.mark.parametrize("gain, searches", [(1.0, True), (1000.0, False)])
+def test_a_question_is_searched_for_unless_greedy_decoding_has_surely_found_the_likeliest(tiny, frame, gain, searches):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    logits, vlm._logits = vlm._logits, lambda hidden: gain * logits(hidden)
+    prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
+    found, search = [], vlm._search
+    vlm._search = lambda *given: found.append(search(*given)) or found[-1]
+    question = vlm.question(prefill)
+    assert bool(found) == searches
+    with torch.inference_mode():
+        greedy = vlm._say(vlm.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, vlm._drafts)
+    if not searches:
+        assert question.text == vlm.grammar.text(greedy)
+        return
+
+    @torch.inference_mode()
+    def likelihood(text):
+        said = [*text, vlm.grammar.eos][:MAX_QUESTION]
+        steps = vlm._steps([vlm.grammar.clarify, *said[:-1]], prefill.branch(), prefill.length)
+        return float(vlm._only_text(steps).log_softmax(-1)[range(len(said)), said].sum())
+    (text, logp), = found
+    assert likelihood(text) == pytest.approx(logp, abs=1e-2)
+    assert question.text == vlm.grammar.text(text if logp > likelihood(greedy) else greedy)
 
 
 def test_a_label_is_guessed_from_the_prompt_and_stays_what_it_was(tiny, frame):

@@ -9,6 +9,7 @@ from clue_ros.types import Ambiguity, Prompt, Turn
 from clue_ros.vlm.tokens import clean_text
 
 SYNONYMS = {"little": "small", "large": "big"}
+SIDES = {"left": (0, -1), "right": (0, 1), "top": (1, -1), "bottom": (1, 1)}
 COURTESY = {"the", "one", "please", "thanks", "i", "mean", "on", "at", "in"}
 
 
@@ -56,6 +57,14 @@ def picks_an_offer(turn: Turn) -> bool:
     one"."""
     said, offered = (set(_words(text)) - COURTESY for text in (turn.answer, turn.question))
     return bool(said) and said <= offered
+
+
+def side_taken(turn: Turn) -> tuple[int, int] | None:
+    """(axis, sign) of the answer's direction in the picture, x right is (0, 1) and y down (1, 1), where it names one of the two
+    opposite sides that the question offered; else None."""
+    offered, taken = ({SIDES[word] for word in _words(text) if word in SIDES} for text in (turn.question, turn.answer))
+    opposite = len(offered) == 2 and len({axis for axis, _ in offered}) == 1
+    return taken.pop() if opposite and len(taken) == 1 and picks_an_offer(turn) else None
 
 
 def meaning(question: str) -> frozenset[tuple[str, ...]]:

@@ -15,19 +15,36 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector, View
-from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask
-from clue_ros.types import Ambiguity, Decision, Frame, Grounding, Prompt, Question
+from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask, side_taken
+from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
 SURE = 0.7  # the score of a candidate box that is one of the objects asked about
+APART = 0.04  # share of the picture by which the centres of two objects differ of which one is the left one
 SAME = 0.3  # IoU of two boxes of one object, one of them coarse
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """boxes: the objects that may still be meant, on the detector's word; () where it cannot be told. before: the prefill of the
+    instruction alone, in which they were seen."""
+
+    before: Prefill | None = None
+    boxes: Sequence[Box] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is but one."""
+        return len(self.boxes) == 1
 
 
 class Clue:
@@ -46,13 +63,15 @@ class Clue:
             prefill = self.vlm.prefill(image, dialog.prompt, layers=self.detector.settings.layers)
         with _timed(times, "detect"):
             ambiguity = self.notice(prefill, frame, dialog.prompt)
+        with _timed(times, "belief"):
+            belief = self._belief(image, frame, dialog)
         outcome: Question | Grounding | None = None
-        if should_ask(ambiguity, dialog):
+        if not belief.settled and should_ask(ambiguity, dialog):
             with _timed(times, "question"):
                 outcome = self._new_question(prefill, dialog)
         if outcome is None:
             with _timed(times, "locate"):
-                outcome = self._point(image, prefill, frame, dialog)
+                outcome = self._point(prefill, frame, belief)
         times["total"] = sum(times.values())
         return Decision(ambiguity, outcome, times)
 
@@ -63,18 +82,28 @@ class Clue:
         asked = [meaning(turn.question) for turn in dialog.prompt.turns]
         return None if meaning(question.text) in asked else question
 
-    def _point(self, image: Tensor, prefill: Prefill, frame: Frame, dialog: Dialog) -> Grounding:
-        """Where the box is. A person who picked what the robot offered means one of the objects that it asked about: of those
-        which the instruction alone may mean, on this very picture, the likeliest after the dialog. ("The lower right block",
-        "left or right?", "left": not the leftmost block of all.)"""
-        found = self.vlm.locate(prefill, frame.size)
+    def _belief(self, image: Tensor, frame: Frame, dialog: Dialog) -> Belief:
+        """What the dialog leaves of the objects in doubt. A person who picked what the robot offered means one of those which the
+        instruction alone may mean, on this very picture ("the lower right block", "left or right?", "left": not the leftmost
+        block of all); of two, that on the side which was named, for left and right are no matter of opinion."""
         if not dialog.turns or not all(map(picks_an_offer, dialog.prompt.turns)):
-            return found
+            return Belief()
         before = self.vlm.prefill(image, Prompt(dialog.prompt.instruction), self.detector.settings.layers)
-        meant = [c.box for c in self.detector.judge([self._view(before)], frame.size).candidates if c.score >= SURE]
-        if len(meant) < 2 or any(found.box.iou(box) >= SAME for box in meant):
+        seen = self.detector.judge([self._view(before)], frame.size).candidates
+        meant = [candidate.box for candidate in seen if candidate.score >= SURE]
+        if len(meant) == 2 and (side := side_taken(dialog.prompt.turns[-1])):
+            axis, sign = side
+            meant.sort(key=lambda box: sign * box.centre[axis])
+            if abs(meant[1].centre[axis] - meant[0].centre[axis]) >= APART * frame.size[axis]:
+                return Belief(before, meant[1:])
+        return Belief(before, meant) if len(meant) > 1 else Belief()
+
+    def _point(self, prefill: Prefill, frame: Frame, belief: Belief) -> Grounding:
+        """Where the box is, if that is on one of the objects still in doubt; else the likeliest of those after the dialog."""
+        found = self.vlm.locate(prefill, frame.size)
+        if not belief.boxes or any(found.box.iou(box) >= SAME for box in belief.boxes):
             return found
-        boxes = [self.vlm.locate(before, frame.size, near=box) for box in meant]
+        boxes = [self.vlm.locate(belief.before, frame.size, near=box) for box in belief.boxes]
         return max(boxes, key=lambda found: self.vlm.log_likelihood(prefill, found.box, frame.size))
 
     def warm_up(self) -> None:

@@ -27,9 +27,10 @@ def asked(clue):
     return frame, dialog, [c.box for c in decision.ambiguity.candidates if c.score >= SURE]
 
 
-def answered(clue, frame, dialog, answer):
+def answered(clue, frame, dialog, answer, threshold=1.1):
+    """What comes of it; by default it never asks."""
     dialog = dialog.ask("do you mean the one on the left or the one on the right?").answer(answer)
-    clue.threshold, before = 1.1, clue.threshold  # never asks
+    clue.threshold, before = threshold, clue.threshold
     try:
         return clue.look(frame, dialog).outcome
     finally:
@@ -44,6 +45,22 @@ def test_an_answer_picks_one_of_the_objects_that_were_in_doubt(clue, asked):
     frame, dialog, doubted = asked
     left, right = (answered(clue, frame, dialog, answer).box for answer in ("the left one", "right"))
     assert len(doubted) >= 2 and left.x2 < right.x1 and is_one_of(left, doubted) and is_one_of(right, doubted)
+
+
+def test_of_two_objects_a_side_leaves_one_and_nothing_to_ask(clue, asked):
+    frame, dialog, doubted = asked
+    assert len(doubted) == 2
+    for answer, box in (("the left one", min(doubted, key=lambda b: b.x1)), ("right", max(doubted, key=lambda b: b.x1))):
+        outcome = answered(clue, frame, dialog, answer, threshold=0.0)  # whatever the detector makes of it
+        assert isinstance(outcome, Grounding) and outcome.box.iou(box) >= SAME
+    assert isinstance(answered(clue, frame, dialog, "the one", threshold=0.0), Question)  # says nothing
+
+
+def test_a_decoder_that_takes_the_other_side_is_not_believed(clue, asked, monkeypatch):
+    frame, dialog, doubted = asked
+    honest, wrong = clue.vlm.locate, Grounding(max(doubted, key=lambda b: b.x1), 0.9, "mug")
+    monkeypatch.setattr(clue.vlm, "locate", lambda prefill, size, near=None: honest(prefill, size, near) if near else wrong)
+    assert answered(clue, frame, dialog, "the left one").box.iou(min(doubted, key=lambda b: b.x1)) >= SAME
 
 
 def test_a_decoder_that_forgot_what_was_asked_about_is_held_to_it_unless_the_person_says_something_new(clue, asked, monkeypatch):

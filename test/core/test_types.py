@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask
+from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask, side_taken
 from clue_ros.types import Ambiguity, Box, Frame, InputError, Turn
 
 numbers = st.floats(0, 100)
@@ -59,3 +59,15 @@ def test_another_word_for_what_was_offered_picks_it():
 def test_questions_are_the_same_whose_options_are_in_whatever_order():
     one = "do you mean the red mug or the blue block?"
     assert meaning(one) == meaning("Do you mean the blue block, or the red mug?") != meaning("do you mean the blue mug or the red block?")
+
+
+@pytest.mark.parametrize("question, answer, side", [
+    ("do you mean the one on the left or the one on the right?", "the left one please", (0, -1)),
+    ("do you mean the one on the left or the one on the right?", "right", (0, 1)),
+    ("do you mean the one at the top or the one at the bottom?", "at the bottom", (1, 1)),
+    ("do you mean the one on the left or the one on the right?", "no, the lower left one", None),  # says more than was offered
+    ("do you mean the one on the left or the one on the right?", "the one", None),
+    ("do you mean the one on the left or the one at the top?", "the left one", None),  # the two may be one
+    ("do you mean the one on the left?", "left", None), ("do you mean the red block or the blue block?", "the red one", None)])
+def test_a_side_is_taken_where_two_opposite_ones_were_offered(question, answer, side):
+    assert side_taken(Turn(question, answer)) == side

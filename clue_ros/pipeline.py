@@ -73,7 +73,7 @@ class Clue:
             with _timed(times, "locate"):
                 outcome = self._point(prefill, frame, belief)
         times["total"] = sum(times.values())
-        return Decision(ambiguity, outcome, times)
+        return Decision(ambiguity, outcome, times, belief.settled)
 
     def _new_question(self, prefill: Prefill, dialog: Dialog) -> Question | None:
         """A question, unless it was answered before, be it with its options in another order: nobody wants to be asked twice,

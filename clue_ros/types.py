@@ -144,9 +144,15 @@ class Grounding:
 class Decision:
     """Everything one look gave: the verdict, and either a question or a grounding.
 
-    milliseconds: wall time of each stage, by name.
+    milliseconds: wall time of each stage, by name. settled: the dialog left but one object, whatever the detector makes of it.
     """
 
     ambiguity: Ambiguity
     outcome: Question | Grounding
     milliseconds: dict[str, float] = field(default_factory=dict)
+    settled: bool = False
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it asks, or would ask if it were allowed another question."""
+        return self.ambiguity.is_ambiguous and not self.settled

@@ -239,8 +239,8 @@ class Session:
         request.size, request.decision, request.milliseconds = size, decision, request.milliseconds + milliseconds
         events: list[Event] = [Looked(request, decision, milliseconds)]
         if isinstance(decision.outcome, Grounding):
-            sure = not decision.ambiguity.is_ambiguous
-            return events + self._finish(Outcome.GROUNDED if sure else Outcome.TURN_LIMIT, grounding=decision.outcome)
+            return events + self._finish(Outcome.TURN_LIMIT if decision.in_doubt else Outcome.GROUNDED,
+                                         grounding=decision.outcome)
         question = decision.outcome.text
         if not question.strip():
             return events + self._finish(Outcome.ERROR, "the model found the instruction ambiguous but asked nothing: "

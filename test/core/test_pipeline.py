@@ -28,11 +28,13 @@ def asked(clue):
 
 
 def answered(clue, frame, dialog, answer, threshold=1.1):
-    """What comes of it; by default it never asks."""
+    """The outcome, which is in doubt only if it asks; by default it never does."""
     dialog = dialog.ask("do you mean the one on the left or the one on the right?").answer(answer)
     clue.threshold, before = threshold, clue.threshold
     try:
-        return clue.look(frame, dialog).outcome
+        decision = clue.look(frame, dialog)
+        assert decision.in_doubt == isinstance(decision.outcome, Question)
+        return decision.outcome
     finally:
         clue.threshold = before
 

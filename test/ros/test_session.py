@@ -43,6 +43,13 @@ def test_pointing_in_doubt_is_told_apart():
     assert end.outcome is Outcome.TURN_LIMIT and end.grounding is POINT.outcome
 
 
+def test_what_the_dialog_settled_is_in_no_doubt():
+    made = session(0)
+    made.instruct("the mug", 1)
+    *_, end = look(made, Decision(AMBIGUITY, POINT.outcome, settled=True), 1.5)
+    assert end.outcome is Outcome.GROUNDED
+
+
 def test_question_answer_box():
     made = session(0)
     made.instruct("the mug", 1)

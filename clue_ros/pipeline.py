@@ -118,10 +118,9 @@ class Clue:
     def notice(self, prefill: Prefill, frame: Frame, prompt: Prompt) -> Ambiguity:
         """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask; and of those of a
         second view, where the detector was calibrated for one: objects that are larger, and cut into patches elsewhere."""
-        views, settings = [self._view(prefill)], self.detector.settings
-        if settings.zoom > 1:
-            views.append(self._view(self.vlm.prefill(self.vlm.encode(frame, settings.zoom), prompt, settings.layers)))
-        return self.detector.judge(views, frame.size, self.threshold)
+        settings = self.detector.settings
+        nearer = [self.vlm.prefill(self.vlm.encode(frame, zoom), prompt, settings.layers) for zoom in settings.zooms[1:]]
+        return self.detector.judge([*map(self._view, (prefill, *nearer))], frame.size, self.threshold)
 
     def _view(self, prefill: Prefill) -> View:
         return View(prefill.maps, self.vlm.log_odds_to_ask(prefill.logits))

@@ -51,7 +51,7 @@ class Plain:
         vlm, grammar, settings = self.vlm, self.vlm.grammar, self.detector.settings
         encoded = grammar.prefix(Dialog.start(instruction).prompt)
         ids, rows, views = torch.tensor([encoded.ids]), np.flatnonzero(encoded.words), []
-        for zoom in sorted({settings.zoom, 1.0}, reverse=True):
+        for zoom in settings.zooms[::-1]:
             pixels = torch.from_numpy(to_pixel_values(middle(frame.rgb, zoom), vlm.side))[None]
             inputs = {"pixel_values": pixels, "do_sample": False}
             first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8 if zoom == 1 else 1,

@@ -59,6 +59,11 @@ class DetectorSettings:
         if not 1.0 <= self.zoom <= 2.0:
             raise ValueError(f"zoom must lie in 1..2, got {self.zoom}")
 
+    @property
+    def zooms(self) -> tuple[float, ...]:
+        """Of every view that is taken, the whole picture first."""
+        return (1.0, self.zoom) if self.zoom > 1 else (1.0,)
+
 
 def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, asks: np.ndarray | float) -> np.ndarray:
     """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds that the decoder would ask."""

@@ -96,7 +96,7 @@ def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Ite
 
 def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Views:
     """The features, from the file if an earlier run left them there. instances: also run `detect LABEL` (slow)."""
-    zooms = sorted({1.0, clue.detector.settings.zoom})
+    zooms = clue.detector.settings.zooms
     keys = [{f.name: f"{f.name} x{zoom:g}" for f in fields(Features)} for zoom in zooms]
     if file.is_file():
         kept = np.load(file, allow_pickle=False)
@@ -109,7 +109,7 @@ def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instanc
     return found
 
 
-def _one(clue: Clue, asked: Asked, zooms: list[float], instances: bool) -> list[tuple]:
+def _one(clue: Clue, asked: Asked, zooms: tuple[float, ...], instances: bool) -> list[tuple]:
     """A row of `Features` for each view."""
     vlm, frame = clue.vlm, asked.picture.frame()
     layers = tuple(range(vlm.model.config.get_text_config().num_hidden_layers))

@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -151,15 +151,21 @@ def dialog(run: Run) -> None:
         customer.answer(ANSWERS[0])  # too late
 
 
-def burst(run: Run, count: int) -> dict[str, object]:
-    """So many instructions without a pause, most of them superseded at once."""
+def clear_words(run: Run, count: int) -> Iterator[str]:
+    """So many instructions that need no question, while the camera shows one picture; halfway the memory is noted."""
     words = [step.say for step in run.steps if step.expect == BOX]
     run.camera.show(run.clear.picture.rgb)
-    start = time.monotonic()
     for k in range(count):
         if k == count // 2:
             run.remember_memory()
-        run.customer.order(words[k % len(words)])
+        yield words[k % len(words)]
+
+
+def burst(run: Run, count: int) -> dict[str, object]:
+    """So many instructions without a pause, most of them superseded at once."""
+    start = time.monotonic()
+    for words in clear_words(run, count):
+        run.customer.order(words)
     published = time.monotonic() - start
     run.customer.wait(run.customer.settled, PATIENCE)
     spent = time.monotonic() - start
@@ -170,13 +176,9 @@ def burst(run: Run, count: int) -> dict[str, object]:
 
 def goals(run: Run, count: int) -> dict[str, object]:
     """So many goals, each after the result of the one before; the node keeps results for those who ask late."""
-    words = [step.say for step in run.steps if step.expect == BOX]
-    run.camera.show(run.clear.picture.rgb)
     start = time.monotonic()
-    for k in range(count):
-        if k == count // 2:
-            run.remember_memory()
-        number = run.customer.goal(words[k % len(words)])
+    for k, words in enumerate(clear_words(run, count)):
+        number = run.customer.goal(words)
         if not run.customer.wait(lambda: run.customer.results > k and run.customer.ends(number), PATIENCE):
             raise SoakError(f"goal {k} did not end within {PATIENCE:.0f} s")
     return run.report(time.monotonic() - start) | {"goals": count, "results": run.customer.results}

@@ -41,12 +41,15 @@ UNTOLD = "record that does not say what is right to answer"
 
 @dataclass(frozen=True)
 class Lesson:
-    """picture: its number. example: what was said, and what is right to answer. known: whether the example's boxes are all
-    that the prompt may mean."""
+    """picture: its number. example: what was said, and what is right to answer."""
 
     picture: int
     example: Example
-    known: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether the example's boxes are all that the prompt may mean: a record has all of them or none."""
+        return bool(self.example.boxes)
 
 
 def lesson_of(record: Record, picture: int) -> Lesson | None:
@@ -56,7 +59,7 @@ def lesson_of(record: Record, picture: int) -> Lesson | None:
     width, height = record.picture.size or record.picture.frame().size
     boxes = tuple(Box(b.x1 / width, b.y1 / height, b.x2 / width, b.y2 / height) for b in record.boxes)
     example = Example(record.prompt, boxes, record.label, (record.question or "") if record.ambiguous else None)
-    return Lesson(picture, example, bool(boxes))
+    return Lesson(picture, example)
 
 
 def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
@@ -83,15 +86,16 @@ def _written(labelled: Labelled, folder: Path, side: int, untold: Counter[str]) 
     for record in tqdm(labelled.read(), desc="lessons"):
         if not labelled.part.holds(record.picture.name):
             continue
-        if lesson_of(record, 0) is None:
+        another = record.picture.name != name
+        if (lesson := lesson_of(record, number + another)) is None:
             untold[UNTOLD] += 1
             continue
-        if record.picture.name != name:
-            name, number = record.picture.name, number + 1
+        if another:
+            name, number = record.picture.name, lesson.picture
             small = squash(record.picture.frame().rgb, side)
             (folder / f"{number}.jpg").write_bytes(
                 cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
-        yield lesson_of(record, number)
+        yield lesson
 
 
 def _read(kept: dict) -> Lesson:
@@ -99,7 +103,7 @@ def _read(kept: dict) -> Lesson:
     example = kept["example"]
     prompt = Prompt(example["prompt"]["instruction"], tuple(Turn(**turn) for turn in example["prompt"]["turns"]))
     boxes = tuple(Box(**box) for box in example["boxes"])
-    return Lesson(kept["picture"], Example(prompt, boxes, example["label"], example["question"]), kept["known"])
+    return Lesson(kept["picture"], Example(prompt, boxes, example["label"], example["question"]))
 
 
 @dataclass(frozen=True)

@@ -127,20 +127,19 @@ class Vlm:
         """The likeliest text after the condition token; only plain text can come out. Greedy decoding, which is guessed from
         earlier questions, has found it when its probability is above one half; else a beam search looks for it."""
         spoken = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
-        said = [*spoken, self.grammar.eos][:MAX_QUESTION]
-        logp = self._only_text(self._steps([self.grammar.clarify, *said[:-1]], prefill.branch(), prefill.length)).log_softmax(-1)
+        said, cache = [*spoken, self.grammar.eos][:MAX_QUESTION], prefill.branch()
+        logp = self._only_text(self._steps([self.grammar.clarify, *said[:-1]], cache, prefill.length)).log_softmax(-1)
         greedy = float(logp[range(len(said)), said].sum())
         if greedy < math.log(0.5):
-            found, likelihood = self._search(prefill, logp[0])
+            cache.crop(1 - len(said))  # all but the condition token; minus the number to drop
+            found, likelihood = self._search(cache, prefill.length + 1, logp[0])
             spoken = found if likelihood > greedy else spoken
         return Question(self.grammar.text(spoken))
 
-    def _search(self, prefill: Prefill, first: Tensor) -> tuple[list[int], float]:
-        """The likeliest text after the condition token that a beam finds, and its log probability. first: float[V], log
-        probabilities of its first token."""
-        cache = prefill.branch()
-        self._steps([self.grammar.clarify], cache, prefill.length)
-        cache, position = together(cache), itertools.count(prefill.length + 1)
+    def _search(self, cache: DynamicCache, start: int, first: Tensor) -> tuple[list[int], float]:
+        """The likeliest text that a beam finds from position `start` on, and its log probability. cache: of all before it, which
+        stays as it is. first: float[V], log probabilities of the text's first token."""
+        cache, position = together(cache), itertools.count(start)
 
         def step(tokens: list[int], rows: list[int]) -> Tensor:
             cache.reorder_cache(torch.tensor(rows, device=self.device))

@@ -67,10 +67,13 @@ def side_taken(turn: Turn) -> tuple[int, int] | None:
     return taken.pop() if opposite and len(taken) == 1 and picks_an_offer(turn) else None
 
 
-def meaning(question: str) -> frozenset[tuple[str, ...]]:
-    """What two questions share that ask the same, be it with their options in another order: the words of each option."""
+def meaning(question: str) -> frozenset[frozenset[str]]:
+    """What two questions share that ask the same, be it with their options in another order, or with "one" for "mug": the words
+    of each option that are not in all of them."""
     options = re.split(r",|\bor\b", re.sub(r"^\W*do you mean\b", "", question.lower()))
-    return frozenset(words for option in options if (words := tuple(sorted(_words(option)))))
+    words = [found for option in options if (found := frozenset(_words(option)))]
+    common = frozenset.intersection(*words) if len(words) > 1 else frozenset()
+    return frozenset(option - common for option in words)
 
 
 def _words(text: str) -> list[str]:

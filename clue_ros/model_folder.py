@@ -102,13 +102,10 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
     """base/ with the LoRA of adapter/ merged into it: faster than keeping it apart, exact in float32 and rounded to
     the weights in bfloat16."""
     transformers_logging.disable_progress_bar()  # a node's log is no place for it
-    transformers_logging.set_verbosity_error()  # what it would warn of is refused below, in a sentence
-    where = pick_device(device)
+    where, base = pick_device(device), base_of(folder)
     _check_files(folder / "base")
-    if isinstance(base := base_of(folder), str) and Path(base).is_dir():
-        _check_files(Path(base))
     with network(allow_download):
-        model, tokenizer = _load_base(folder, pick_dtype(dtype, where), allow_download=allow_download)
+        model, tokenizer = open_base(base, pick_dtype(dtype, where), folder / "base", allow_download=allow_download)
     if adapter and (folder / "adapter").is_dir():
         _require(folder, ADAPTER)
         _check_files(folder / "adapter")
@@ -148,7 +145,8 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
     try:
         detector.load_state_dict(load_file(weights))
     except RuntimeError as error:
-        raise ModelError(f"{weights} holds other weights than {config} describes: {_reason(error)}") from error
+        raise ModelError(f"{weights} holds other weights than {config} describes, or those of an earlier version's detector, which "
+                         f"must be trained again (clue-train ambiguity): {_reason(error)}") from error
     _check_finite(detector.state_dict(), weights)
     return detector.to(vlm.device).eval()
 
@@ -160,19 +158,23 @@ def save_detector(detector: Detector, folder: Path) -> None:
     save_file({k: v.contiguous() for k, v in detector.state_dict().items()}, folder / "model.safetensors")
 
 
-def _load_base(folder: Path, dtype: torch.dtype, *,
-               allow_download: bool) -> tuple[PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase]:
-    """The model and the tokenizer of base/."""
-    base = base_of(folder)
-    name = folder / "base" if isinstance(base, str) else folder / "base" / "model.safetensors"
+def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,
+              allow_download: bool) -> tuple[PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase]:
+    """Model and tokenizer of a base: a folder, or a Hugging Face id. where: the folder that is read or, with its config.json,
+    names it."""
+    transformers_logging.set_verbosity_error()  # what it would warn of is refused below, in a sentence
+    if Path(base).is_dir():
+        _check_files(Path(base))
+    name = where if isinstance(base, str) else where / "model.safetensors"
     options = {"local_files_only": not allow_download, "trust_remote_code": False}
     try:
         model, info = PaliGemmaForConditionalGeneration.from_pretrained(
             base, dtype=dtype, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         if isinstance(base, str) and not Path(base).is_dir() and not allow_download:
-            raise ModelError(f"{folder / 'base/config.json'} names the base {base}, which is no folder and not in the Hugging Face "
-                             "cache, or not whole: fetch it (`hf download`), or set allow_download") from error
+            named = f"{where / 'config.json'} names the base {base}, which" if where.is_dir() else f"the base {base}"
+            raise ModelError(f"{named} is no folder and not in the Hugging Face cache, or not whole: fetch it (`hf download`), or "
+                             "set allow_download") from error
         raise ModelError(f"{name} or its config.json cannot be read: {_reason(error)}") from error
     if misfits := {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}:
         raise ModelError(f"{name} holds the weights of another model than its config.json describes: missing or of "
@@ -181,11 +183,11 @@ def _load_base(folder: Path, dtype: torch.dtype, *,
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **options)
     except Exception as error:  # the tokenizers library raises nothing more special
-        raise ModelError(f"{folder / 'base/tokenizer.json'} cannot be used: {_reason(error)}") from error
+        raise ModelError(f"{where / 'tokenizer.json'} cannot be used: {_reason(error)}") from error
     words = model.get_input_embeddings().num_embeddings
     image = tokenizer.convert_tokens_to_ids("<image>")
     if tokenizer.vocab_size > words or image != model.config.image_token_id:
-        raise ModelError(f"{folder / 'base/tokenizer.json'} was made for another model: {tokenizer.vocab_size} tokens, "
+        raise ModelError(f"{where / 'tokenizer.json'} was made for another model: {tokenizer.vocab_size} tokens, "
                          f"<image> is number {image}; config.json says {words} and {model.config.image_token_id}")
     return model, tokenizer
 

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector, View
@@ -60,45 +59,47 @@ class Clue:
         with _timed(times, "encode"):
             image = self.vlm.encode(frame)
         with _timed(times, "prefill"):
-            prefill = self.vlm.prefill(image, dialog.prompt, layers=self.detector.settings.layers)
+            prefill = self.vlm.prefill(image, dialog.prompt, self.detector.settings.layers)
         with _timed(times, "detect"):
             ambiguity = self.notice(prefill, frame, dialog.prompt)
         with _timed(times, "belief"):
-            belief = self._belief(image, frame, dialog)
+            belief = self.belief(frame, dialog.prompt)
         outcome: Question | Grounding | None = None
         if not belief.settled and should_ask(ambiguity, dialog):
             with _timed(times, "question"):
-                outcome = self._new_question(prefill, dialog)
+                outcome = self.new_question(prefill, dialog.prompt)
         if outcome is None:
             with _timed(times, "locate"):
-                outcome = self._point(prefill, frame, belief)
+                outcome = self.point(prefill, frame, belief)
         times["total"] = sum(times.values())
         return Decision(ambiguity, outcome, times, belief.settled)
 
-    def _new_question(self, prefill: Prefill, dialog: Dialog) -> Question | None:
-        """A question, unless it was answered before, be it with its options in another order: nobody wants to be asked twice,
-        and it would settle nothing."""
+    def new_question(self, prefill: Prefill, prompt: Prompt) -> Question | None:
+        """The likeliest question that was not answered before, be it with its options in another order: nobody wants to be asked
+        twice, and it would settle nothing. None where no other comes to mind."""
+        asked = [meaning(turn.question) for turn in prompt.turns]
         question = self.vlm.question(prefill)
-        asked = [meaning(turn.question) for turn in dialog.prompt.turns]
-        return None if meaning(question.text) in asked else question
+        if meaning(question.text) in asked:
+            return self.vlm.another_question(prefill, lambda text: not meaning(text) or meaning(text) in asked)
+        return question
 
-    def _belief(self, image: Tensor, frame: Frame, dialog: Dialog) -> Belief:
+    def belief(self, frame: Frame, prompt: Prompt) -> Belief:
         """What the dialog leaves of the objects in doubt. A person who picked what the robot offered means one of those which the
         instruction alone may mean, on this very picture ("the lower right block", "left or right?", "left": not the leftmost
         block of all); of two, that on the side which was named, for left and right are no matter of opinion."""
-        if not dialog.turns or not all(map(picks_an_offer, dialog.prompt.turns)):
+        if not prompt.turns or not all(map(picks_an_offer, prompt.turns)):
             return Belief()
-        before = self.vlm.prefill(image, Prompt(dialog.prompt.instruction), self.detector.settings.layers)
+        before = self.vlm.prefill(self.vlm.encode(frame), Prompt(prompt.instruction), self.detector.settings.layers)
         seen = self.detector.judge([self._view(before)], frame.size).candidates
         meant = [candidate.box for candidate in seen if candidate.score >= SURE]
-        if len(meant) == 2 and (side := side_taken(dialog.prompt.turns[-1])):
+        if len(meant) == 2 and (side := side_taken(prompt.turns[-1])):
             axis, sign = side
             meant.sort(key=lambda box: sign * box.centre[axis])
             if abs(meant[1].centre[axis] - meant[0].centre[axis]) >= APART * frame.size[axis]:
                 return Belief(before, meant[1:])
         return Belief(before, meant) if len(meant) > 1 else Belief()
 
-    def _point(self, prefill: Prefill, frame: Frame, belief: Belief) -> Grounding:
+    def point(self, prefill: Prefill, frame: Frame, belief: Belief) -> Grounding:
         """Where the box is, if that is on one of the objects still in doubt; else the likeliest of those after the dialog."""
         found = self.vlm.locate(prefill, frame.size)
         if not belief.boxes or any(found.box.iou(box) >= SAME for box in belief.boxes):

@@ -25,17 +25,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-import rclpy
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import Header
 
 from clue_ros.data.recordings import COMPRESSED, TEXT, Utterance, read_dialogs
-from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.msg import GroundedObject
+from clue_ros.ros.begin import begin
 from clue_ros.ros.conversions import box_from_message
-from clue_ros.ros.person import OUTCOMES, Person
+from clue_ros.ros.person import OUTCOMES, POINTS, SETTLE, Person, Unheard
 from clue_ros.ros.spinning import spinning
 from clue_ros.types import Box, InputError
 
@@ -43,9 +43,6 @@ SHIPPED = Path(__file__).resolve().parent / "recording"
 IMAGE, INSTRUCTION, ANSWER = "/image/compressed", "/instruction", "/answer"
 SAME = 0.5  # IoU from which two boxes are of the same object
 RATE = 5.0  # images a second
-SETTLE = 0.5  # seconds from a new image to the words about it
-REPEATS = 10  # how often an instruction is said when the robot looks at an older image
-POINTS = (GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT)
 LEFT_OPEN = "no answer"  # how an instruction ends whose question the recording does not answer
 
 
@@ -104,7 +101,12 @@ class Replay(Person):
         instruction = dialog[0].text
         for number, utterance in enumerate(dialog):
             self._show(utterance.image)
-            reply = self._answered(utterance.text) if number else self._instructed(instruction)
+            if number:
+                time.sleep(SETTLE)
+                self.reply(utterance.text)
+                _, reply = self.turn(self._patience)
+            else:
+                _, (_, reply) = self.say_about(instruction, self._shown, self._patience)
             if isinstance(reply, GroundedObject):
                 box = rounded(box_from_message(reply.box)) if reply.outcome in POINTS else None
                 return Decision(instruction, bool(questions), OUTCOMES[reply.outcome], box), (questions or [""])[0]
@@ -114,41 +116,10 @@ class Replay(Person):
     def _show(self, recorded: object) -> None:
         if recorded is not self._recorded:
             self._recorded, self._shown = recorded, self.get_clock().now()
-            time.sleep(SETTLE)
 
     def _publish(self) -> None:
         if self._recorded is not None:
             self._camera.publish(stamped_now(self._recorded, self.get_clock().now()))
-
-    def _instructed(self, text: str) -> String | GroundedObject:
-        """The reply to an instruction about the present image. An image may get lost (best effort): then the robot looked at
-        an older one, as the stamp tells, and it is told again."""
-        for _ in range(REPEATS):
-            self.say(text)
-            verdict, reply = self._reply()
-            if verdict is None or Time.from_msg(verdict.header.stamp) >= self._shown:
-                return reply
-            time.sleep(SETTLE)
-        raise InputError(f"clue_node gets none of the images on {self._camera.topic_name}: {REPEATS} looks in turn were at "
-                         "older ones")
-
-    def _answered(self, text: str) -> String | GroundedObject:
-        self.reply(text)
-        return self._reply()[1]
-
-    def _reply(self) -> tuple[AmbiguityHeatmap | None, String | GroundedObject]:
-        """The verdict of the next look, and what the robot then said; topics are not ordered among each other."""
-        verdict = reply = None
-        end = time.monotonic() + self._patience
-        while reply is None or (verdict is None and getattr(reply, "outcome", POINTS[0]) in POINTS):
-            if time.monotonic() > end:
-                raise InputError(f"clue_node said nothing for {self._patience:g} s")
-            message = self.listen(0.2)
-            if isinstance(message, AmbiguityHeatmap):
-                verdict = message
-            elif message is not None and getattr(message, "outcome", None) != GroundedObject.OUTCOME_SUPERSEDED:
-                reply = message  # a dialog that was left with its question open ends when the next one begins
-        return verdict, reply
 
 
 def rounded(box: Box) -> tuple[float, float, float, float]:
@@ -248,7 +219,7 @@ def replay(options: argparse.Namespace) -> int:
     golden = None if options.accept else read_golden(golden_at)
     if golden is not None and [g.instruction for g in golden] != [dialog[0].text for dialog in dialogs]:
         raise InputError(f"{golden_at} is of another recording than {options.bag}: --accept writes a new one")
-    rclpy.init()
+    begin()
     player = Replay(dialogs[0][0].image.__msgtype__ == COMPRESSED, options.patience)
     decisions = []
     with spinning(player, patience=1.0):
@@ -278,7 +249,7 @@ def main() -> None:
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
     try:
         sys.exit(record(options.bag) if options.record else replay(options))
-    except InputError as error:
+    except (InputError, Unheard) as error:
         sys.exit(f"bag_replay: {error}")
     except KeyboardInterrupt:
         sys.exit("bag_replay: stopped")

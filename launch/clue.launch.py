@@ -46,7 +46,8 @@ ARGUMENTS = [
     DeclareLaunchArgument("enclave", default_value="", description="of SROS2, such as /clue_ros/clue_node; empty: none"),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"],
                           description="also show the camera and the heatmap in RViz"),
-    DeclareLaunchArgument("log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"]),
+    DeclareLaunchArgument("log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"],
+                          description="how much clue_node logs"),
 ]
 
 

@@ -5,7 +5,7 @@
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -14,10 +14,13 @@ from launch_ros.substitutions import FindPackageShare
 
 def generate_launch_description():
     """What `ros2 launch` asks for."""
+    profiles = PathJoinSubstitution([FindPackageShare("clue_ros"), "config", "fastdds.xml"])  # room for images between processes
     node = PathJoinSubstitution([FindPackageShare("clue_ros"), "launch", "clue.launch.py"])
     return LaunchDescription([
         DeclareLaunchArgument("camera", default_value="", description="live, a folder or a file; empty: the demo's"),
-        DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"]),
+        DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="show image and heatmap in RViz"),
+        *(SetEnvironmentVariable(name, profiles)  # the second is its name before Kilted
+          for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")),
         IncludeLaunchDescription(node, launch_arguments={"rviz": LaunchConfiguration("rviz")}.items()),
         Node(package="clue_ros", executable="clue_camera", name="clue_camera", output="screen",
              parameters=[{"source": ParameterValue(LaunchConfiguration("camera"), value_type=str)}]),

@@ -90,6 +90,14 @@ def answered(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, 
     return example
 
 
+def settled(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, tries: int = 6) -> Example | None:
+    """An ambiguous instruction, and a dialog about it that leaves one object."""
+    for _ in range(tries):
+        if (example := answered(scene, rng, phrasing, turns=3)) is not None and not example.ambiguous:
+            return example
+    return None
+
+
 def follow(scene: Scene, example: Example, answer: str, target: int, asked: Sequence[str] = ()) -> tuple[Example, str]:
     """The example after the true answer to its question, and the attribute that was asked about."""
     attribute, values = questions.parse(example.question)

@@ -31,12 +31,17 @@ class Picture:
     """An image that is decoded only when it is looked at.
 
     name: where it comes from, and the key of its frame. load: gives uint8[H, W, 3] RGB. size: (width, height) in pixels
-    that its annotations speak of, where they say it.
+    that its annotations speak of, where they say it. group: what it shares with pictures that are not independent of it, such as
+    its twin; by default its name.
     """
 
     name: str
     load: Callable[[], np.ndarray]
     size: tuple[int, int] | None = None
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group", self.group or self.name)
 
     @classmethod
     def of_file(cls, path: str | Path, size: tuple[int, int] | None = None) -> Picture:
@@ -44,9 +49,9 @@ class Picture:
         return cls(str(path), lambda: decode(read_bytes(Path(path)), str(path)), size)
 
     @classmethod
-    def of_bytes(cls, name: str, data: bytes | np.ndarray, size: tuple[int, int] | None = None) -> Picture:
+    def of_bytes(cls, name: str, data: bytes | np.ndarray, size: tuple[int, int] | None = None, group: str = "") -> Picture:
         """The same, of the file's bytes (uint8[n])."""
-        return cls(name, partial(decode, data, name), size)
+        return cls(name, partial(decode, data, name), size, group)
 
     def frame(self) -> Frame:
         """The pixels. InputError when they cannot be read, or when boxes would not fit them."""
@@ -132,7 +137,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Part:
-    """One of `count` parts of a data set, number 1 the first. What a picture is called decides: two parts share none."""
+    """One of `count` parts of a data set, number 1 the first. A picture's group decides: two parts share none."""
 
     number: int = 1
     count: int = 1
@@ -149,9 +154,9 @@ class Part:
             raise InputError(f"part {text[:40]}: give one such as 1/2 or 2/2")
         return cls(int(number), int(count))
 
-    def holds(self, name: str) -> bool:
-        """Whether the picture of that name belongs to it; where it lies does not matter."""
-        return zlib.crc32(Path(name).name.encode()) % self.count == self.number - 1
+    def holds(self, group: str) -> bool:
+        """Whether the pictures of that group belong to it; where they lie does not matter."""
+        return zlib.crc32(Path(group).name.encode()) % self.count == self.number - 1
 
     def words(self) -> str:
         """", part 1/2"; "" for the whole."""

@@ -13,6 +13,7 @@ from clue_ros.data.fields import expect, field, parse_json, read_bytes
 from clue_ros.data.records import Picture
 from clue_ros.tabletop.language import SEEN, UNSEEN, Phrasing
 from clue_ros.tabletop.scene import Scene, read_scenes
+from clue_ros.types import InputError
 
 
 class SceneImages:
@@ -23,10 +24,13 @@ class SceneImages:
         self.scenes: list[Scene] = []
         self.encoded: list[np.ndarray] = []
         for folder in folders:
-            start = len(self.scenes)
-            for scene in read_scenes(folder):
+            start, found = len(self.scenes), read_scenes(folder)
+            for position, scene in enumerate(found):
+                if scene.id != position:
+                    raise InputError(f"{Path(folder) / 'scenes.jsonl'}: scene {scene.id} stands where scene {position} should, lines "
+                                     "are missing or were moved: write the data set again, or copy it whole")
                 self.encoded.append(np.frombuffer((Path(folder) / scene.image).read_bytes(), np.uint8))
-                pair = None if scene.pair is None else start + scene.pair
+                pair = start + scene.pair if scene.pair is not None and scene.pair < len(found) else None  # its twin was not written
                 self.scenes.append(dataclasses.replace(scene, id=start + scene.id, pair=pair))
 
     def __len__(self) -> int:
@@ -38,11 +42,13 @@ class SceneImages:
 
     def picture(self, index: int) -> Picture:
         """The picture of a scene."""
-        return Picture.of_bytes(self.name_of(index), self.encoded[index])
+        name = f"{', '.join(map(str, self.folders))}: scene {index}"
+        return Picture.of_bytes(name, self.encoded[index], group=self.group_of(index))
 
-    def name_of(self, index: int) -> str:
-        """The scene in words."""
-        return f"{', '.join(map(str, self.folders))}: scene {index}"
+    def group_of(self, index: int) -> str:
+        """What a scene and its twin have in common, whatever the folder is called."""
+        pair = self.scenes[index].pair
+        return f"scene {index if pair is None else min(index, pair)}"
 
     @cached_property
     def unseen(self) -> bool:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clue_ros.detector.network import DetectorSettings
+from clue_ros.detector.network import DetectorSettings, probability_of
 from clue_ros.types import RISK, InputError, ModelError
 
 FILE = "calibration.json"
+FOLDS = 10
 
 
 def check_risk(risk: float) -> None:
@@ -41,6 +42,27 @@ def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.nd
     return replace(settings, scale=scale, first_token=weight, shift=shift)
 
 
+def cross_fitted(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, group: np.ndarray,
+                 seed: int = 0) -> tuple[DetectorSettings, np.ndarray]:
+    """Settings calibrated on all prompts, and P of each, float64[n], by a scaling fitted without it: P of what it was fitted to
+    would look surer than it is.
+
+    score, first_token, truth: as for `calibrated`. group int[n], from 0: prompts of one group are left out together, with a tenth
+    of the groups at a time (cross-fitting, as in cross-conformal prediction, Vovk 2015). InputError when what is left is all
+    clear or all ambiguous.
+    """
+    count = int(group.max()) + 1
+    fold = (np.random.default_rng(seed).permutation(count) % min(FOLDS, count))[group]
+    probability = np.empty(len(truth))
+    for k in range(fold.max() + 1):
+        mine = fold == k
+        if mine.all() or truth[~mine].all() or not truth[~mine].any():
+            raise InputError("both clear and ambiguous prompts are needed, each about several pictures")
+        fitted = calibrated(settings, score[~mine], first_token[~mine], truth[~mine])
+        probability[mine] = probability_of(fitted, score[mine], first_token[mine])
+    return calibrated(settings, score, first_token, truth), probability
+
+
 def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float]:
     """(weights, shift) with which sigmoid(scores @ weights + shift) is the likeliest P of the truth. float[n, k], bool[n]."""
     from sklearn.linear_model import LogisticRegression  # of the training extra; the node needs `Calibration` only
@@ -50,9 +72,9 @@ def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float
 
 @dataclass(frozen=True)
 class Calibration:
-    """Prompts that neither training nor Platt's scaling saw, each looked at once.
+    """Prompts that training did not see, each looked at once.
 
-    data: what they were. probability: calibrated P(ambiguous) of each. wrong: whether the robot, had it acted at once, would
+    data: what they were. probability: P(ambiguous) of each, calibrated without it. wrong: whether the robot, had it acted at once, would
     have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5). group: a number that
     prompts share which are not independent, such as those about one picture. risk: that which the detector's own threshold
     keeps.

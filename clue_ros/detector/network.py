@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from clue_ros.types import Ambiguity, Box, Candidate, ModelError
 
 MOST = 4096  # of anything that is counted in a detector: a damaged file must not take the memory
+RIVALS = 3  # candidates that the verdict compares
+ABSENT = -12.0  # logit of a rival that is not there
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ class Reading:
 
 
 class Detector(nn.Module):
-    """Three convolutions, two dense heads, and a pooled verdict. About 40,000 parameters."""
+    """Three convolutions, two dense heads, and a verdict that compares the best candidates. About 30,000 parameters.
+
+    The verdict reads the pooled picture, as in CLUE, and the features and logits of the `RIVALS` best candidates (`rivals`):
+    an instruction is ambiguous when the second is as good as the first, wherever the two lie.
+    """
 
     def __init__(self, settings: DetectorSettings):
         super().__init__()
@@ -102,17 +108,22 @@ class Detector(nn.Module):
             nn.Conv2d(width, width, 3, padding=1), nn.GELU())
         self.dense = nn.Conv2d(width, 5, 1)
         self.dropout = nn.Dropout(0.2)
-        self.verdict = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 1))
+        self.verdict = nn.Sequential(nn.Linear((2 + RIVALS) * width + RIVALS, 2 * width), nn.GELU(), nn.Linear(2 * width, 1))
 
     def forward(self, maps: Tensor) -> Reading:
         """maps float[B, C, G, G], attention shares, each map summing to 1."""
         if self.settings.head_mean:
             maps = maps.mean(1, keepdim=True)
-        cells = maps.shape[-1] * maps.shape[-2]
-        features = self.body(torch.log1p(maps.float() * cells))  # uniform attention becomes log 2 everywhere
+        patches = maps.shape[-1] * maps.shape[-2]
+        features = self.body(torch.log1p(maps.float() * patches))  # uniform attention becomes log 2 everywhere
         dense = self.dense(features)
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
-        return Reading(self.verdict(self.dropout(pooled))[:, 0], dense[:, 0], nn.functional.softplus(dense[:, 1:] - 2))
+        cells, sides = dense[:, 0], nn.functional.softplus(dense[:, 1:] - 2)
+        where, score = rivals(cells.detach(), boxes_of(sides.detach()), RIVALS)
+        there = score.isfinite()
+        theirs = features.flatten(2).gather(2, where[:, None].expand(-1, features.shape[1], -1)) * there[:, None]
+        compared = cells.flatten(1).gather(1, where).where(there, ABSENT)
+        seen = torch.cat([features.mean((2, 3)), features.amax((2, 3)), theirs.flatten(1), compared], 1)
+        return Reading(self.verdict(self.dropout(seen))[:, 0], cells, sides)
 
     @torch.inference_mode()
     def judge(self, views: Sequence[View], size: tuple[int, int], threshold: float | None = None) -> Ambiguity:
@@ -131,27 +142,55 @@ class Detector(nn.Module):
         if not (math.isfinite(probability) and np.isfinite(heat).all()):
             raise ModelError("the detector's verdict is no number: use another dtype than the present one, or copy the "
                              "model again")
-        candidates = boxes_from_cells(heat, reading.sides[0].cpu().numpy(), size)
+        candidates = candidates_of(reading.cells[0], reading.sides[0], size)
         return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates, cnn, asks)
 
 
-def boxes_from_cells(heat: np.ndarray, sides: np.ndarray, size: tuple[int, int], least: float = 0.3,
-                     overlap: float = 0.4, most: int = 8) -> tuple[Candidate, ...]:
-    """Boxes of the cells above `least`, greedy non-maximum suppression at IoU `overlap`, best first.
+def centres_of(grid: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """x and y of the cells' centres, row by row, both float[G x G], image fractions."""
+    centres = (torch.arange(grid, device=device) + 0.5) / grid
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return x.flatten(), y.flatten()
 
-    heat float32[G, G], 0..1; sides float32[4, G, G] as in `Reading`; size (width, height) in pixels.
+
+def boxes_of(sides: Tensor) -> Tensor:
+    """The box that each cell names, cut at the image's edge: float[B, 4, G, G] as in `Reading` to float[B, G x G, 4], x1 y1 x2
+    y2 in image fractions."""
+    x, y = centres_of(sides.shape[-1], sides.device)
+    left, top, right, bottom = sides.flatten(2).unbind(1)
+    return torch.stack([x - left, y - top, x + right, y + bottom], -1).clamp(0, 1)
+
+
+def rivals(cells: Tensor, boxes: Tensor, count: int, overlap: float = 0.4) -> tuple[Tensor, Tensor]:
+    """The best cells that name different objects, best first: greedy non-maximum suppression at IoU `overlap`.
+
+    cells float[B, G, G], logits; boxes float[B, G x G, 4] as `boxes_of` gives. Returns cells' numbers int64[B, count], row by
+    row, and their logits float[B, count], -inf where no further object is left.
     """
-    grid = heat.shape[0]
+    left, area = cells.flatten(1).clone(), (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    where, scores = [], []
+    for _ in range(count):
+        score, best = left.max(1, keepdim=True)
+        box = boxes.gather(1, best[..., None].expand(-1, 1, 4))
+        common = (torch.minimum(box[..., 2:], boxes[..., 2:]) - torch.maximum(box[..., :2], boxes[..., :2])).clamp(min=0).prod(-1)
+        same = common >= overlap * (area + area.gather(1, best) - common)
+        left = left.masked_fill(same, -math.inf).scatter(1, best, -math.inf)
+        where.append(best)
+        scores.append(score)
+    return torch.cat(where, 1), torch.cat(scores, 1)
+
+
+def candidates_of(cells: Tensor, sides: Tensor, size: tuple[int, int], least: float = 0.3, overlap: float = 0.4,
+                  most: int = 8) -> tuple[Candidate, ...]:
+    """Boxes of the `rivals` whose score is at least `least`, best first.
+
+    cells float[G, G] and sides float[4, G, G] as in `Reading`; size (width, height) in pixels.
+    """
     width, height = size
-    kept: list[Candidate] = []
-    for flat in np.argsort(-heat, axis=None):
-        row, column = divmod(int(flat), grid)
-        if heat[row, column] < least or len(kept) == most:
-            break
-        x, y = (column + 0.5) / grid, (row + 0.5) / grid
-        left, top, right, bottom = sides[:, row, column]
-        box = Box(max(0.0, float(x - left)) * width, max(0.0, float(y - top)) * height,
-                  min(1.0, float(x + right)) * width, min(1.0, float(y + bottom)) * height)
-        if all(box.iou(k.box) < overlap for k in kept):
-            kept.append(Candidate(box, float(heat[row, column])))
+    boxes = boxes_of(sides[None])
+    where, logits = rivals(cells[None], boxes, most, overlap)
+    kept = []
+    for (x1, y1, x2, y2), score in zip(boxes[0, where[0]].tolist(), logits[0].sigmoid().tolist()):
+        if score >= least:
+            kept.append(Candidate(Box(x1 * width, y1 * height, x2 * width, y2 * height), score))
     return tuple(kept)

@@ -10,8 +10,7 @@ import numpy as np
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import Calibration, calibrated, check_risk
-from clue_ros.detector.network import probability_of
+from clue_ros.detector.calibration import Calibration, check_risk, cross_fitted
 from clue_ros.evaluation.looks import Seen
 from clue_ros.evaluation.records import look_at
 from clue_ros.evaluation.suites import look_at_pairs
@@ -23,11 +22,13 @@ from clue_ros.types import RISK, InputError
 
 def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RISK, limit: int | None = None,
               zoom: float | None = None) -> str:
-    """Set scale, shift and threshold of the model's detector from prompts of `data`; a sentence that says what they are.
+    """Set P, threshold and, if it is given, the second view of the model's detector from prompts of `data`; a sentence that says
+    what they are.
 
-    Half of the pictures are for P, the others for the threshold: what P was fitted to would look surer than it is. Of
-    the tabletop the counterfactual pairs are used. limit: at most so many prompts (pairs, of the tabletop). zoom: of the
-    second view (`DetectorSettings`), else as it is. InputError for a risk outside 0..1, a zoom outside 1..2, and when a half is all clear or all ambiguous.
+    P is fitted to all prompts; the threshold is of P's that were fitted without theirs (`cross_fitted`). Of the tabletop the
+    counterfactual pairs are used. limit: at most so many prompts (pairs, of the tabletop). zoom: of the second view
+    (`DetectorSettings`), else as it is. InputError for a risk outside 0..1, a zoom outside 1..2, and prompts that are all clear or
+    all ambiguous.
     """
     check_risk(risk)  # before the data set is looked at, which takes long
     folder = find(model)
@@ -38,19 +39,14 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
         except ValueError as error:
             raise InputError(str(error)) from error
     seen = _seen(clue, data, seed, limit)
-    names, group = np.unique(seen.groups, return_inverse=True)
-    first = np.isin(group, np.random.default_rng(seed).permutation(len(names))[:(len(names) + 1) // 2])
-    for half in (first, ~first):
-        if seen.ambiguous[half].all() or not seen.ambiguous[half].any():
-            one = "ambiguous" if seen.ambiguous[half].any() else "clear"
-            raise InputError(f"every prompt of {data.data}, or of a half of its pictures, is {one}: to calibrate on, both "
-                             "kinds are needed in both halves")
-    after = calibrated(clue.detector.settings, seen.cnn[first], seen.asks[first], seen.ambiguous[first])
-    probability = probability_of(after, seen.cnn[~first], seen.asks[~first])
+    _, group = np.unique(seen.groups, return_inverse=True)
+    try:
+        after, probability = cross_fitted(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, group, seed)
+    except InputError as error:
+        raise InputError(f"{data.data} is no data set to calibrate on: {error}") from error
     calibration = Calibration(
-        f"{first.sum()} prompts for P and {len(probability)} for the threshold, of {Path(data.data).name}, seed {seed}"
-        + data.part.words(),
-        tuple(map(float, probability)), tuple(map(bool, seen.wrong[~first])), tuple(map(int, group[~first])), risk)
+        f"{len(probability)} prompts of {Path(data.data).name}, seed {seed}{data.part.words()}",
+        tuple(map(float, probability)), tuple(map(bool, seen.wrong)), tuple(map(int, group)), risk)
     threshold = calibration.threshold()
     clue.detector.settings = replace(after, threshold=threshold)
     with replacing(folder / "detector") as part:  # never the one's P with the other's threshold

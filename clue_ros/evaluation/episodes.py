@@ -67,15 +67,17 @@ def episodes(clue: Clue, folder: Path, seed: int, limit: int | None = None, nois
     played = play_all(clue, folder, seed, limit, noise)
     column = lambda value, keep=lambda e: True: np.array([value(e) for e in played if keep(e)], float)  # noqa: E731
     doubtful, clear = (lambda e: e.ambiguous), (lambda e: not e.ambiguous)
+    pairs = np.arange(len(played)) // 2
     return {
-        "success": bootstrap(np.mean, column(lambda e: e.iou >= 0.5), groups=np.arange(len(played)) // 2),  # of a pair
+        "success": bootstrap(np.mean, column(lambda e: e.iou >= 0.5), groups=pairs),
         "success, ambiguous": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, doubtful)),
         "success, clear": bootstrap(np.mean, column(lambda e: e.iou >= 0.5, clear)),
         "acts wrongly: guesses, or points at another object": bootstrap(
-            np.mean, column(lambda e: e.guessed or e.iou < 0.5), groups=np.arange(len(played)) // 2),
+            np.mean, column(lambda e: e.guessed or e.iou < 0.5), groups=pairs),
         "questions per ambiguous episode": bootstrap(np.mean, column(lambda e: e.asked, doubtful)),
         "unneeded: clear episodes with a question": bootstrap(np.mean, column(lambda e: e.asked > 0, clear)),
         "missed: ambiguous episodes without one": bootstrap(np.mean, column(lambda e: e.asked == 0, doubtful)),
         "questions that name a true difference": bootstrap(
-            lambda t, a: float(t.sum() / max(a.sum(), 1)), column(lambda e: e.true_questions), column(lambda e: e.asked)),
-        "a question asked twice": bootstrap(np.mean, column(lambda e: e.repeated))}
+            lambda t, a: float(t.sum() / a.sum()) if a.any() else np.nan, column(lambda e: e.true_questions),
+            column(lambda e: e.asked), groups=pairs),
+        "a question asked twice": bootstrap(np.mean, column(lambda e: e.repeated), groups=pairs)}

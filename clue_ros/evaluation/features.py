@@ -44,8 +44,8 @@ class Features:
     """Arrays of n prompts, in one view.
 
     ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], each map summing to 1.
-    hidden float32[n, d]: last hidden state of the newline. cnn float32[n]: the model's
-    own CNN alone, a logit. clarify float32[n]: P(first suffix token is the condition). entropy, margin float32[n]: of the
+    hidden float32[n, d]: last hidden state of the newline. cnn float64[n]: the model's
+    own CNN alone, a logit. clarify float64[n]: P(first suffix token is the condition). entropy, margin float64[n]: of the
     first location token, nats and difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]:
     boxes that `detect LABEL` gives, -1 where there is no label. right float64[n]: whether the model's box is
     the object in mind, 0 or 1, NaN where nobody says. groups str[n]: `Asked.group`.

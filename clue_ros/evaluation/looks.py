@@ -45,7 +45,7 @@ def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Targ
     """Take it; the prefill is for those who want to ask on, and too large to be kept for many. ambiguous and group: as in
     `Look`; target: what the person has in mind."""
     prefill, verdict = understand(clue, frame, prompt)
-    right = None if target is None else is_hit(clue.vlm.locate(prefill, frame.size).box, target)
+    right = None if target is None else is_hit(clue.point(prefill, frame, clue.belief(frame, prompt)).box, target)
     return Look(ambiguous, verdict, right, group), prefill
 
 

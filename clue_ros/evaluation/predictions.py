@@ -5,8 +5,9 @@ One line a prompt:
 
 bbox: the box that was given, null when none was; gt_bbox: the right one, in the same unit. ambiguous: the truth;
 probability: P(ambiguous) that was given, 0..1, or 0 and 1 for a system that only says no or yes. Boxes and ambiguity are
-each scored on the lines that have both of their fields (a null gt_bbox, ambiguous or probability is none); other fields
-are not read.
+each scored on the lines that have both of their fields (a null gt_bbox, ambiguous or probability is none). image: the picture's
+name or number, if it is there; lines about one picture are not independent, and are drawn together for the intervals. Other fields are not
+read.
 """
 
 from __future__ import annotations
@@ -25,31 +26,38 @@ from clue_ros.types import Box, InputError
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """iou: float[n] with the right box, 0 for an invalid output. invalid: bool[n], no box or none with an area.
-    truth, probability: bool[m] and float[m], of the lines that speak of ambiguity."""
+    truth, probability: bool[m] and float[m], of the lines that speak of ambiguity. groups: str[n], groups_of_truth: str[m], what
+    the lines that are not independent share."""
 
     iou: np.ndarray
     invalid: np.ndarray
     truth: np.ndarray
     probability: np.ndarray
+    groups: np.ndarray
+    groups_of_truth: np.ndarray
 
 
 def read_predictions(file: str | Path) -> Predictions:
     """The log's columns. InputError names the line that cannot be read, or says that there is nothing to score."""
-    ious, invalid, truth, probability = [], [], [], []
+    ious, invalid, truth, probability, groups, groups_of_truth = ([] for _ in range(6))
     for where, line in read_json_lines(Path(file)):
         known = {name for name, value in line.items() if value is not None}
+        group = f"image {line['image']}" if "image" in known else where
         if "gt_bbox" in known:
             right, given = _right_box(line, where), _given_box(line, where)
             ious.append(given.iou(right) if given else 0.0)
             invalid.append(given is None)
+            groups.append(group)
         if {"ambiguous", "probability"} <= known:
             truth.append(field(line, "ambiguous", bool, where))
             probability.append(_probability(line, where))
+            groups_of_truth.append(group)
         elif "gt_bbox" not in known:
             raise InputError(f'{where}: nothing to score: it needs "bbox" and "gt_bbox", or "ambiguous" and "probability"')
     if not ious and not truth:
         raise InputError(f"{file} holds no predictions")
-    return Predictions(np.array(ious), np.array(invalid, bool), np.array(truth, bool), np.array(probability, float))
+    return Predictions(np.array(ious), np.array(invalid, bool), np.array(truth, bool), np.array(probability, float),
+                       np.array(groups), np.array(groups_of_truth))
 
 
 def score(read: Predictions, threshold: float = 0.5) -> dict[str, Score]:
@@ -60,15 +68,15 @@ def score(read: Predictions, threshold: float = 0.5) -> dict[str, Score]:
     """
     table: dict[str, Score] = {}
     if len(read.iou):
-        table = {"Acc@0.5 (IoU >= 0.5)": bootstrap(accuracy_at(0.5), read.iou),
-                 "Acc@0.5 (IoU > 0.5)": bootstrap(lambda iou: float(np.mean(iou > 0.5)), read.iou),
-                 "mean IoU": bootstrap(np.mean, read.iou),
-                 "invalid outputs, counted as wrong": bootstrap(np.mean, read.invalid)}
+        table = {name: bootstrap(metric, column, groups=read.groups) for name, metric, column in (
+            ("Acc@0.5 (IoU >= 0.5)", accuracy_at(0.5), read.iou),
+            ("Acc@0.5 (IoU > 0.5)", lambda iou: float(np.mean(iou > 0.5)), read.iou),
+            ("mean IoU", np.mean, read.iou), ("invalid outputs, counted as wrong", np.mean, read.invalid))}
     if len(set(read.truth.tolist())) == 2:
-        scores = detection_scores(read.truth, read.probability, threshold)
+        scores = detection_scores(read.truth, read.probability, threshold, groups=read.groups_of_truth)
         table |= {f"ambiguity {name}": value for name, value in scores.items()}
     elif len(read.truth):
-        table["ambiguity ECE"] = bootstrap(expected_calibration_error, read.truth, read.probability)
+        table["ambiguity ECE"] = bootstrap(expected_calibration_error, read.truth, read.probability, groups=read.groups_of_truth)
     return table
 
 

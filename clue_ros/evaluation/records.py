@@ -23,7 +23,7 @@ def look_at(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None)
     """One look at each record of the data's part that is known to be clear or ambiguous, or at `limit` of them drawn with the
     seed; no more than one picture is in memory. InputError when there is none."""
     rng = np.random.default_rng(seed)
-    looks = [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng), record.picture.name)[0]
+    looks = [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng), record.picture.group)[0]
              for record in _drawn(data, rng, limit, lambda record: record.ambiguous is not None)]
     if not looks:
         raise InputError("no prompt of this data set is known to be clear or ambiguous: there is nothing to measure")
@@ -34,7 +34,7 @@ def _drawn(data: Labelled, rng: np.random.Generator, limit: int | None, keep: Ca
     """The records of the data's part that `keep` takes, or `limit` of them, with a progress bar. To draw them all are read
     twice; else once, for those of a hub are fetched each time."""
     def wanted(record: Record) -> bool:
-        return data.part.holds(record.picture.name) and keep(record)
+        return data.part.holds(record.picture.group) and keep(record)
     reading = data.read()
     chosen = None if limit is None else set(draw(range(reading.count(wanted)), rng, limit))
     drawn = (record for number, record in enumerate(filter(wanted, reading)) if chosen is None or number in chosen)
@@ -78,10 +78,12 @@ def write_predictions(clue: Clue, data: Labelled, file: Path, seed: int = 0, lim
 def _prediction(clue: Clue, record: Record) -> dict:
     frame = record.picture.frame()
     prefill, verdict = understand(clue, frame, record.prompt)
-    found = clue.vlm.locate(prefill, frame.size)
+    belief = clue.belief(frame, record.prompt)
+    found, asks = clue.point(prefill, frame, belief), verdict.is_ambiguous and not belief.settled
+    question = clue.new_question(prefill, record.prompt) if asks else None
     said = {"id": record.id, "image": record.picture.name, "instruction": record.prompt.instruction,
             "bbox": _corners(found.box), "label": found.label, "probability": float(verdict.probability),
-            "question": clue.vlm.question(prefill).text if verdict.is_ambiguous else None}
+            "question": question and question.text}
     if record.ambiguous is not None:
         said["ambiguous"] = record.ambiguous
     if record.ambiguous is False and isinstance(record.target, Box):

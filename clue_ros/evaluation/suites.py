@@ -13,31 +13,43 @@ from clue_ros.data import examples, it2p
 from clue_ros.data.examples import Example
 from clue_ros.data.records import Part, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.evaluation.looks import Seen, Table, look, understand, verdict_scores
+from clue_ros.evaluation.looks import Seen, Table, look, verdict_scores
 from clue_ros.evaluation.metrics import accuracy_at, bootstrap, detection_scores, risk_scores
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop.questions import is_true_difference, splits_best
 from clue_ros.types import Ambiguity, Frame, InputError, Prompt
+
 INVALID = "free decoding gives no box"
+GIVEN = "Acc@0.5 after a given dialog"
+POINTING = "IT2P pointing accuracy"
 
 
 def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> Table:
-    """One clear instruction a scene: does the box have IoU >= 0.5 with the object that is meant? It is read from the location
-    tokens alone, so that there always is one; how often free decoding would give none is told beside it. limit: at most so
-    many scenes, drawn with the seed."""
-    source, ious, free, groups = SceneImages(folder), [], [], []
-    for index in tqdm(draw(range(len(source)), np.random.default_rng(seed), limit), desc="clear instructions"):
+    """One clear instruction a scene, and one ambiguous instruction with the dialog that settles it, given to the robot (the
+    paper's IVG): does the box have IoU >= 0.5 with the object that is meant? It is read from the location tokens alone, so that
+    there always is one; how often free decoding would give none is told beside it. limit: at most so many scenes, drawn with the
+    seed."""
+    source, clear, told = SceneImages(folder), [], []
+    for index in tqdm(draw(range(len(source)), np.random.default_rng(seed), limit), desc="boxes"):
         rgb, scene = source[index]
-        example = examples.clear(scene, np.random.default_rng((seed, index)), source.phrasing)
-        if example is None:
-            continue
-        frame = Frame(rgb)
-        prefill, _ = understand(clue, frame, example.prompt)
-        groups.append(index if scene.pair is None else min(index, scene.pair))
-        ious.append(clue.vlm.locate(prefill, frame.size).box.iou(in_pixels(example.boxes[0], frame.size)))
-        free.append(not clue.vlm.instances(prefill, frame.size, most=1))
-    return {"Acc@0.5": bootstrap(accuracy_at(0.5), ious, groups=groups), "mean IoU": bootstrap(np.mean, ious, groups=groups),
-            INVALID: bootstrap(np.mean, free, groups=groups)}
+        frame, group = Frame(rgb), source.group_of(index)
+        for rows, sampler in ((clear, examples.clear), (told, examples.settled)):
+            if (example := sampler(scene, np.random.default_rng((seed, index)), source.phrasing)) is not None:
+                rows.append((*_pointed(clue, frame, example, free=rows is clear), group))
+    ious, free, groups = zip(*clear) if clear else ((), (), ())
+    table = {"Acc@0.5": bootstrap(accuracy_at(0.5), ious, groups=groups), "mean IoU": bootstrap(np.mean, ious, groups=groups),
+             INVALID: bootstrap(np.mean, free, groups=groups)}
+    if told:
+        ious, _, groups = zip(*told)
+        table[GIVEN] = bootstrap(accuracy_at(0.5), ious, groups=groups)
+    return table
+
+
+def _pointed(clue: Clue, frame: Frame, example: Example, *, free: bool) -> tuple[float, bool]:
+    """IoU of the box with the one object meant; and if `free`, whether free decoding would give none."""
+    prefill = clue.vlm.prefill(clue.vlm.encode(frame), example.prompt, clue.detector.settings.layers)
+    box = clue.point(prefill, frame, clue.belief(frame, example.prompt)).box
+    return box.iou(in_pixels(example.boxes[0], frame.size)), free and not clue.vlm.instances(prefill, frame.size, most=1)
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ def pairs_of(source: SceneImages, seed: int, limit: int | None = None, part: Par
     InputError when the data has none."""
     def every() -> Iterator[Pair]:
         for full, fewer in source.twins:
-            if not part.holds(f"scene {full}"):
+            if not part.holds(source.group_of(full)):
                 continue
             rng = np.random.default_rng((seed, full))
             found = examples.counterfactual(source.scenes[full], source.scenes[fewer], rng, source.phrasing)
@@ -121,7 +133,7 @@ def pointing(clue: Clue, folder: Path, seed: int = 0, limit: int | None = None) 
     """IT2P: target point inside the box on clear commands, `limit` of them drawn with the seed."""
     clear = [c for c in it2p.read_commands(folder) if not c.ambiguous]
     seen = _look_at_photographs(clue, folder, draw(clear, np.random.default_rng(seed), limit), "clear commands")
-    return {"IT2P pointing accuracy": bootstrap(np.mean, seen.right, groups=seen.groups)}
+    return {POINTING: bootstrap(np.mean, seen.right, groups=seen.groups)}
 
 
 def _look_at_photographs(clue: Clue, folder: Path, commands: list[it2p.Command], name: str) -> Seen:

@@ -140,7 +140,8 @@ def linear_probe(train: Features) -> Scorer:
 
 
 def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 40, seed: int = 0) -> Callable[[Features], Scorer]:
-    """A fresh CNN on frozen attention maps of these layers, one channel a head or the paper's head mean."""
+    """A fresh CNN on frozen attention maps of these layers, one channel a head or the paper's head mean; it learns from the verdict
+    alone what to compare, for features hold no boxes."""
     def fit_cnn(train: Features) -> Scorer:
         torch.manual_seed(seed)
         heads, grid = train.maps.shape[2], train.maps.shape[-1]

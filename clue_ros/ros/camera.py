@@ -24,6 +24,7 @@ from clue_ros.ros.conversions import image_from_rgb
 from clue_ros.ros.pictures import open_source
 from clue_ros.types import InputError
 
+DAY = 86400  # seconds
 FRAME_ID = "camera_color_optical_frame"
 RELIABLE_NEWEST = QoSProfile(depth=1)  # fits reliable and best-effort listeners alike
 
@@ -43,8 +44,9 @@ class Camera(Node):
         rate = self.declare_parameter("rate", 5.0).value
         hold = self.declare_parameter("hold", 20.0).value
         seed = self.declare_parameter("seed", 0).value
-        if rate <= 0 or hold < 0:
-            raise InputError(f"rate is {rate} and hold {hold}: give a rate above 0 and a hold of 0 or more")
+        if not (0 < rate <= 1000 and 0 <= hold <= DAY and seed >= 0):
+            raise InputError(f"rate is {rate:g}, hold {hold:g} and seed {seed}: give a rate above 0 up to 1000, a hold of 0 to {DAY} and "
+                             "a seed of 0 or more")
         self._publisher = self.create_publisher(Image, "image", RELIABLE_NEWEST)
         self._message: Image | None = None
         self.published = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from functools import cache
 
 import cv2
 import numpy as np
@@ -18,11 +19,7 @@ from clue_ros import encodings
 from clue_ros.msg import AmbiguityHeatmap, CandidateBox
 from clue_ros.types import Ambiguity, Box, Candidate, Frame
 
-try:
-    from cv_bridge import CvBridge
-except ImportError:  # it is not among the ROS wheels
-    CvBridge = None
-BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
+BRIDGED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}  # channels of those that every release of cv_bridge agrees about
 FROM_RGB = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGB2RGBA, "bgra8": cv2.COLOR_RGB2BGRA,
             "mono8": cv2.COLOR_RGB2GRAY}
 
@@ -30,15 +27,28 @@ FROM_RGB = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGB2RGBA
 def frame_from_image(msg: Image | CompressedImage) -> Frame:
     """The frame of a raw or compressed image message. InputError names what is wrong with it and the cure.
 
-    cv_bridge converts where this ROS installation has it and every release of it agrees about the encoding; the rest
-    (planar and packed YUV, wide numbers, padded rows) is `encodings.to_rgb`.
+    cv_bridge converts the encodings `BRIDGED` where this ROS installation has it; the rest (planar and packed YUV, wide
+    numbers, padded rows) is `encodings.to_rgb`.
     """
     if isinstance(msg, CompressedImage):
         return Frame(encodings.from_compressed(msg))
-    if CvBridge is not None and msg.encoding in BRIDGED:
+    if msg.step == msg.width * BRIDGED.get(msg.encoding, 0) and (bridge := cv_bridge()) is not None:
         encodings.check(msg)
-        return Frame(np.ascontiguousarray(CvBridge().imgmsg_to_cv2(msg, "rgb8")))
+        return Frame(np.ascontiguousarray(bridge.imgmsg_to_cv2(msg, "rgb8")))
     return Frame(encodings.to_rgb(msg))
+
+
+@cache
+def cv_bridge():
+    """A CvBridge that works; None where there is none (it is not among the ROS wheels), or one that was built for another numpy,
+    which shows only when it converts."""
+    try:
+        from cv_bridge import CvBridge
+        bridge = CvBridge()
+        bridge.imgmsg_to_cv2(Image(height=1, width=1, encoding="bgr8", step=3, data=array("B", bytes(3))), "rgb8")
+        return bridge
+    except Exception:  # ImportError mostly; what a library that does not fit raises is its own affair
+        return None
 
 
 def nanoseconds(stamp: Time) -> int:

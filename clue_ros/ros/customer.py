@@ -17,6 +17,7 @@ from std_msgs.msg import String
 
 from clue_ros.action import Ground
 from clue_ros.msg import GroundedObject
+from clue_ros.ros.person import in_touch
 from clue_ros.ros.qos import EVERY_WORD
 
 EVERY_OUTCOME = QoSProfile(history=HistoryPolicy.KEEP_ALL, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -46,14 +47,13 @@ class Customer(Node):
         # Nothing more than that: what else it heard would be in the way of the outcomes, and in the figures.
         self._instruction = self.create_publisher(String, "instruction", EVERY_WORD)
         self._answer = self.create_publisher(String, "answer", EVERY_WORD)
-        self.create_subscription(GroundedObject, "grounding", self._on_end, EVERY_OUTCOME)
-        self.create_subscription(String, "speech", self._on_question, EVERY_WORD)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self._replies = [self.create_subscription(GroundedObject, "grounding", self._on_end, EVERY_OUTCOME),
+                         self.create_subscription(String, "speech", self._on_question, EVERY_WORD),
+                         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)]
 
     def connected(self) -> bool:
         """Whether clue_node listens and can be heard now."""
-        heard = all(self.count_publishers(name) for name in ("speech", "grounding", "/diagnostics"))
-        return heard and all(p.get_subscription_count() for p in (self._instruction, self._answer))
+        return in_touch(self, self._replies, (self._instruction, self._answer))
 
     def order(self, words: str) -> int:
         """An instruction; its number."""

@@ -21,14 +21,12 @@ import cv2
 import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
 from sensor_msgs.msg import Image
-from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.conversions import box_from_message, frame_from_image
-from clue_ros.ros.person import OUTCOMES, Person
+from clue_ros.ros.person import OUTCOMES, Person, Unheard
 from clue_ros.ros.pictures import LIVE, demo_folder, read_picture, rendered
 from clue_ros.ros.process import ended, ended_in_order, keep_apart, missing, running_node
 from clue_ros.ros.qos import LATCHED_LISTENER
@@ -40,7 +38,6 @@ from clue_ros.types import InputError
 RIGHT = 0.5  # IoU from which a box is the right one
 NAMESPACE = "/clue_demo"
 PATIENCE = 180.0  # seconds until the node must have said something; a cold start loads the model
-REPEATS = 10  # how often an instruction is said when the robot looks at an older picture
 
 
 class DemoError(RuntimeError):
@@ -79,7 +76,9 @@ class Demo:
         oracle = Oracle(step.picture.scene.objects, step.target, self.rng) if step.picture.scene else None
         asked, look = 0, 0
         _line("person", step.say)
-        start, verdict, reply = self._first_turn(step)
+        shown = self.camera.get_clock().now()
+        self.camera.show(step.picture.rgb)
+        start, (verdict, reply) = self.person.say_about(step.say, shown, PATIENCE, lambda: ended(self.node))
         while True:
             milliseconds = (time.perf_counter() - start) * 1000
             if verdict is not None:
@@ -96,42 +95,7 @@ class Demo:
             _line("person", answer)
             start = time.perf_counter()
             self.person.reply(answer)
-            verdict, reply = self._next_turn()
-
-    def _first_turn(self, step: Step) -> tuple[float, AmbiguityHeatmap | None, String | GroundedObject]:
-        """Show the picture, say the words: when they were said, and the turn that follows.
-
-        Large messages get lost (best effort, small socket buffers), so the robot may still look at an older picture: the
-        stamp tells, and the words are said again.
-        """
-        shown = self.camera.get_clock().now()
-        self.camera.show(step.picture.rgb)
-        for _ in range(REPEATS):
-            time.sleep(0.5)
-            start = time.perf_counter()
-            self.person.say(step.say)
-            verdict, reply = self._next_turn()
-            if verdict is None or Time.from_msg(verdict.header.stamp) >= shown:
-                return start, verdict, reply
-        raise DemoError(f"clue_node gets none of the camera's pictures: {REPEATS} looks in turn were at an older one")
-
-    def _next_turn(self) -> tuple[AmbiguityHeatmap | None, String | GroundedObject]:
-        """The verdict of the next look (None if there was none) and what the robot then said, in whatever order they
-        come: topics are not ordered among each other."""
-        verdict = reply = None
-        end = time.monotonic() + PATIENCE
-        grounded = GroundedObject.OUTCOME_GROUNDED
-        while reply is None or (verdict is None and getattr(reply, "outcome", grounded) == grounded):
-            if gone := ended(self.node):
-                raise DemoError(gone)
-            if time.monotonic() > end:
-                raise DemoError(f"clue_node said nothing for {PATIENCE:.0f} s")
-            message = self.person.listen(0.2)
-            if isinstance(message, AmbiguityHeatmap):
-                verdict = message
-            elif message is not None and getattr(message, "outcome", grounded) != GroundedObject.OUTCOME_SUPERSEDED:
-                reply = message  # the end of a dialog that was begun again says nothing about this one
-        return verdict, reply
+            verdict, reply = self.person.turn(PATIENCE, lambda: ended(self.node))
 
     def _save(self, verdict: AmbiguityHeatmap, path: Path) -> None:
         rgb = self.person.picture_of(verdict)
@@ -216,7 +180,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         with ended_in_order():
             failures = play(options)
-    except (InputError, DemoError) as error:
+    except (InputError, DemoError, Unheard) as error:
         log = Path(options.out) / "node.log"
         sys.exit(f"demo failed: {error}" + (f"; the node's own words are in {log}" if log.is_file() else ""))
     print(f"\nwhat the model saw: {options.out}/step*.png")

@@ -62,7 +62,7 @@ class Inputs:
     def deaf(self) -> str:
         """Where words do not reach the node, though somebody publishes them, and why; "" where none is known."""
         return "; ".join(f"nothing is received on {name}: {why}" for name, why in self._incompatible.items()
-                         if name != self.image_topic)
+                         if name != self.image_topic and self._node.count_publishers(name))
 
     @property
     def open(self) -> bool:
@@ -104,13 +104,17 @@ class Inputs:
     def why_no_image(self) -> str:
         """One sentence: why nothing came on the image topic."""
         node, topic = self._node, self.image_topic
-        count = node.count_publishers(topic)
+        count, kind = node.count_publishers(topic), "sensor_msgs/msg/" + self._image_kind.__name__
+        kinds = {publisher.topic_type for publisher in node.get_publishers_info_by_topic(topic)}
         if count and topic in self._incompatible:
             return f"no image on topic {topic}: {self._incompatible[topic]}"
+        if kinds and kind not in kinds:
+            return (f"no image on topic {topic}: it carries {', '.join(sorted(kinds))}, this node listens to {kind}; remap "
+                    f"`{self._image}` to the raw topic, with the parameter image_transport as `compressed` where the compressed "
+                    "one below it is meant")
         if count:
             return (f"no image on topic {topic}: {count} publisher(s) there, but nothing was received; "
                     "is the camera running?")
-        kind = "sensor_msgs/msg/" + self._image_kind.__name__
         own = dict(node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace()))
         others = [name for name, kinds in node.get_topic_names_and_types()
                   if kind in kinds and name != topic and name not in own and node.count_publishers(name)]

@@ -35,6 +35,7 @@ from clue_ros.ros.model_topic import ModelTopic
 from clue_ros.ros.session import Event, Session
 from clue_ros.ros.spinning import spin_some
 from clue_ros.ros.view import View
+from clue_ros.ros.words import shown
 from clue_ros.ros.worker import Engine, Worker
 from clue_ros.types import InputError
 
@@ -101,7 +102,8 @@ class ClueNode(ManagedNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and warm up. Without one the node stays unconfigured, and every instruction hears why."""
         settings, log = self.settings, self.get_logger()
-        log.info(f"loading the model '{settings.model}' (device {settings.device}, dtype {settings.dtype})")
+        name = shown(settings.model, 200)
+        log.info(f"loading the model '{name}' (device {settings.device}, dtype {settings.dtype})")
         self._loading_since = time.monotonic()
         sentence = self.worker.load(lambda: self._load_engine(settings, log.info))
         seconds, self._loading_since = time.monotonic() - self._loading_since, None
@@ -112,16 +114,18 @@ class ClueNode(ManagedNode):
             self.model.unloaded(sentence)
             return TransitionCallbackReturn.FAILURE
         if (engine := self.worker.engine).calibration is None:
-            log.warning(f"the detector of '{settings.model}' was never calibrated: it asks from P(ambiguous) "
+            log.warning(f"the detector of '{name}' was never calibrated: it asks from P(ambiguous) "
                         f"{engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
         if self.views[0].session.closed:  # else it starts by itself, and instructions wait
             self._close_sessions()
         self.model.loaded(settings.model, self.worker.engine)
-        log.info(f"model '{settings.model}' is ready after {seconds:.1f} s")
+        log.info(f"model '{name}' is ready after {seconds:.1f} s")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen and look."""
+        """Listen and look; not any more where the node is about to end."""
+        if self.worker.stopping:
+            return TransitionCallbackReturn.FAILURE
         done = super().on_activate(state)
         self._each(Session.open)
         self.get_logger().info(f"say what to look for on {', '.join(v.inputs.instruction_topic for v in self.views)}")
@@ -133,7 +137,8 @@ class ClueNode(ManagedNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give the model's memory back."""
+        """Give the model's memory back; an instruction that waited for it ends."""
+        self._close_sessions()
         self._unload()
         return super().on_cleanup(state)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from clue_ros.data.records import in_pixels, read_photo
@@ -16,6 +17,7 @@ from clue_ros.types import Box, InputError
 
 LIVE = "live"
 SUFFIXES = (".png", ".jpg", ".jpeg")
+LONGEST = 1280  # pixels; the model sees far fewer, and a larger message has no room between processes
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +41,12 @@ def demo_folder() -> Path:
 
 
 def read_picture(path: str | Path, scene: Scene | None = None) -> Picture:
-    """A PNG or JPEG file. InputError names a file that is none."""
+    """A PNG or JPEG file, made smaller where its longer side exceeds `LONGEST`. InputError names a file that is none."""
     path = Path(path).expanduser()
-    return Picture(path.name, read_photo(path), scene)
+    rgb = read_photo(path)
+    if (share := LONGEST / max(rgb.shape)) < 1:
+        rgb = cv2.resize(rgb, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return Picture(path.name, rgb, scene)
 
 
 def read_folder(folder: str | Path) -> list[Picture]:

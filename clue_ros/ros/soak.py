@@ -3,7 +3,7 @@
     python -m clue_ros.ros.soak --minutes 10           a person who asks, answers, interrupts, mumbles and keeps silent,
                                                        before a camera that changes its size and encoding
     python -m clue_ros.ros.soak --instructions 2000    as fast as they can be published
-    python -m clue_ros.ros.soak --goals 1000           the same of action `ground`, one after the other
+    python -m clue_ros.ros.soak --goals 300            the same of action `ground`, one after the other
     python -m clue_ros.ros.soak --overhead 200         what the node adds to the model's own time, at 640 x 480
 
 Without any of these, all four. Prints the figures and writes them to build/soak/soak.json; exit code 1 when an instruction
@@ -236,7 +236,7 @@ def main(args: list[str] | None = None) -> None:
     if any(value <= 0 for value in given):
         parser.error("every number must be above 0")
     if not given:
-        a.minutes, a.instructions, a.goals, a.overhead = 10.0, 2000, 1000, 200
+        a.minutes, a.instructions, a.goals, a.overhead = 10.0, 2000, 300, 200
     a.out.mkdir(parents=True, exist_ok=True)
     keep_apart()
     figures: dict[str, object] = {"cores": len(os.sched_getaffinity(0))}

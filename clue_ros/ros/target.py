@@ -34,6 +34,7 @@ from clue_ros.ros.parameters import Settings
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import NEWEST, RELIABLE
 from clue_ros.ros.session import Event, Finished, Snapshot
+from clue_ros.ros.words import shown
 from clue_ros.types import Box, InputError
 
 DEPTH_DTYPES = {"16UC1": ("u2", 0.001), "mono16": ("u2", 0.001), "32FC1": ("f4", 1.0)}  # numpy's name, metres a unit
@@ -50,7 +51,7 @@ def depth_in_metres(msg: Image, rows: slice = slice(None), columns: slice = slic
     """float32[H, W] metres along the optical axis, NaN where nothing was measured; or of these rows and columns only.
     InputError for another message."""
     if msg.encoding not in DEPTH_DTYPES:
-        raise InputError(f"the depth image's encoding is '{msg.encoding}': publish 16UC1 (millimetres) or 32FC1 (metres)")
+        raise InputError(f"the depth image's encoding is '{shown(msg.encoding, 40)}': publish 16UC1 (millimetres) or 32FC1 (metres)")
     kind, metres = DEPTH_DTYPES[msg.encoding]
     dtype = np.dtype((">" if msg.is_bigendian else "<") + kind)
     row = msg.width * dtype.itemsize
@@ -109,7 +110,7 @@ def back_project(info: CameraInfo, x: float, y: float, z: float, rectified: bool
     elif info.distortion_model == "equidistant" and len(d) == 4:
         model = cv2.fisheye
     else:
-        raise InputError(f"camera_info has the distortion model '{info.distortion_model}' with {len(d)} numbers, which is "
+        raise InputError(f"camera_info has the distortion model '{shown(info.distortion_model, 40)}' with {len(d)} numbers, which is "
                          "not known: publish a rectified image and set the parameter rectified")
     ray = model.undistortPoints(pixel, k, d)[0, 0]
     seen_at = model.projectPoints(np.array([[[*ray, 1.0]]]), np.zeros(3), np.zeros(3), k, d)[0].ravel()
@@ -133,7 +134,7 @@ def check_calibration(info: CameraInfo, frame: str, size: tuple[int, int], recti
         raise InputError(f"camera_info is of {info.width} x {info.height} pixels, the image has {size[0]} x {size[1]}: "
                          "remap `camera_info` to that of the image")
     if info.header.frame_id != frame:
-        raise InputError(f"camera_info is of frame '{info.header.frame_id}', the image of '{frame}': remap `camera_info` to "
+        raise InputError(f"camera_info is of frame '{shown(info.header.frame_id, 40)}', the image of '{shown(frame, 40)}': remap `camera_info` to "
                          "that of the image")
 
 
@@ -143,8 +144,8 @@ def check_depth(depth: Image, header: Header, size: tuple[int, int]) -> None:
         raise InputError(f"the depth image has {depth.width} x {depth.height} pixels, the image {size[0]} x {size[1]}: "
                          "publish depth that is registered to the image")
     if depth.header.frame_id != header.frame_id:
-        raise InputError(f"the depth image is of frame '{depth.header.frame_id}', the image of '{header.frame_id}': publish "
-                         "depth that is registered to the image")
+        raise InputError(f"the depth image is of frame '{shown(depth.header.frame_id, 40)}', the image of '{shown(header.frame_id, 40)}': "
+                         "publish depth that is registered to the image")
 
 
 def locate(box: Box, header: Header, size: tuple[int, int], depth: Image, info: CameraInfo, *,

@@ -130,7 +130,7 @@ def talk_at_keyboard(person: Person) -> None:
     threading.Thread(target=echo, name="echo", daemon=True).start()
     try:
         while True:
-            if line := input(PROMPT).strip():
+            if line := _words(input(PROMPT)):
                 conversation.tell(line)
     except EOFError:
         print()
@@ -151,10 +151,10 @@ def main(args: list[str] | None = None) -> None:
                 sys.exit(f"clue_node was not found within {patience:g} s: {CURE}")
             while person.listen(SETTLE) is not None:
                 pass
+            sys.stdin.reconfigure(errors="replace")  # bytes that are no text of this locale
             if sys.stdin.isatty():
                 talk_at_keyboard(person)
             else:
-                sys.stdin.reconfigure(errors="replace")  # bytes that are no text of this locale
                 talk_by_lines(person, sys.stdin, patience)
         except KeyboardInterrupt:
             print()

@@ -28,6 +28,7 @@ class View:
 
     def __init__(self, node: ManagedNode, name: str, worker: Worker, settings: Callable[[], Settings]):
         place, self._settings = Place(node, name), settings
+        self._log = place.log
         self.session = Session(settings().limits(), lambda: self.inputs.why_no_image())
         self.desk = worker.open(self.session, publish=self._publish, present=self._present)
         self.outputs = Outputs(place)
@@ -44,7 +45,11 @@ class View:
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             for listener in self._listeners:
-                listener.tell(event)
+                try:
+                    listener.tell(event)
+                except Exception as error:  # the others must hear of it all the same: a goal waits for its outcome
+                    self._log.error(f"{type(listener).__name__} could not tell of {type(event).__name__}: "
+                                    f"{type(error).__name__}: {error}")
 
     def _present(self, look: Look, frame: Frame, decision: Decision) -> None:
         self.outputs.show(look, frame, decision, self._settings().overlay_alpha)

@@ -17,7 +17,7 @@ from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings
 from clue_ros.model_folder import save_detector
-from clue_ros.training.base import GroundedBatches
+from clue_ros.training.base import Batches
 from clue_ros.training.configs import AdapterConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
@@ -45,13 +45,14 @@ def _source(data: Teaching) -> SceneImages | Labelled:
 
 
 def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages | Labelled, out: Path, seed: int,
-             ) -> GroundedBatches | LessonBatches:
+             ) -> Batches:
     """What the adapters learn from: scenes, about which there is always more to say, or the records of a data set."""
     if isinstance(source, SceneImages):
         return batches_of(config, model, grammar, source, seed, DIALOG_MIXTURE)
     vision, folder = model.config.vision_config, out / "lessons"
     lessons = keep_lessons(source, folder, vision.image_size)
-    return LessonBatches(lessons, folder, grammar, vision.image_size, grid_of(vision), config.images, config.prompts, seed)
+    return LessonBatches(grammar, vision.image_size, grid_of(vision), config.images, config.prompts, seed, lessons=lessons,
+                         folder=folder)
 
 
 def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path, *, seed: int = 0,
@@ -93,7 +94,7 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
     return out
 
 
-def _settle(dialogue: Dialogue, batches: GroundedBatches | LessonBatches, config: AdapterConfig, out: Path, seed: int) -> None:
+def _settle(dialogue: Dialogue, batches: Batches, config: AdapterConfig, out: Path, seed: int) -> None:
     """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
     @cache  # not before it is needed: a run that came to its end needs none
     def seen() -> dict[str, torch.Tensor]:

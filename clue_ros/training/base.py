@@ -47,27 +47,38 @@ BASE_MIXTURE: Mixture = (
 
 
 @dataclass(frozen=True)
-class GroundedBatches:
-    """Batch n, as a pure function of (seed, n): `images` augmented scenes with `prompts` examples each.
+class Batches:
+    """How large batches are: `images` pictures of `side` pixels, cut into grid x grid patches, with `prompts` prompts each. Batch n
+    is a pure function of (seed, n)."""
 
-    twins: chance that the next two images are a counterfactual pair with the same words, where the data has pairs.
-    places: whether the suffix of a clear prompt says where the object is; else it only names it.
-    """
-
-    source: SceneImages
     grammar: Grammar
     side: int
     grid: int
     images: int
     prompts: int
     seed: int
-    mixture: Mixture = BASE_MIXTURE
-    twins: float = 0.0
-    places: bool = True
 
     def __post_init__(self) -> None:
         if self.grammar.image_tokens != self.grid ** 2:
             raise ValueError(f"prompts for {self.grammar.image_tokens} image tokens, pictures of {self.grid ** 2}")
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Batch number `step`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundedBatches(Batches):
+    """Augmented scenes and what is said about them.
+
+    twins: chance that the next two images are a counterfactual pair with the same words, where the data has pairs.
+    places: whether the suffix of a clear prompt says where the object is; else it only names it.
+    """
+
+    source: SceneImages
+    mixture: Mixture = BASE_MIXTURE
+    twins: float = 0.0
+    places: bool = True
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Fields of `collate` and of `supervision`, pixel_values float32[I, 3, S, S], `dense_target` of every image, and for

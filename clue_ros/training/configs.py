@@ -91,7 +91,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
         "further": FurtherConfig(),
         "naming": NamingConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=550, learning_rate=4e-4, warmup=50), twins=0.6,
+        "ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6,
                                    settle=_SETTLE, zoom=1.1),
     },
     # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
@@ -104,7 +104,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it; as long as the shipped detector's last training.
-    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=240, learning_rate=4e-4, warmup=30), twins=0.6, settle=_SETTLE,
+    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6, settle=_SETTLE,
                                              head_mean=True, zoom=1.1)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),

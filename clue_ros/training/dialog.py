@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from clue_ros.data import examples
 from clue_ros.detector.jitter import Symmetry, shaken
-from clue_ros.detector.network import Detector
+from clue_ros.detector.network import Detector, centres_of
 from clue_ros.training.base import Emphasis, Mixture, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
 from clue_ros.training.loop import Losses, to_device
@@ -169,9 +169,7 @@ def batch_maps(out: Forward, batch: dict[str, Tensor], layers: tuple[int, ...]) 
 def sides_loss(sides: Tensor, batch: dict[str, Tensor]) -> Tensor:
     """Smooth L1 between predicted and true distances to the box of the object that owns the cell, on referents' cells."""
     point, boxes = batch["point"], batch["boxes"]  # (B, n, N), (B, n, 4)
-    grid = sides.shape[-1]
-    centres = (torch.arange(grid, device=sides.device) + 0.5) / grid
-    y, x = (a.flatten() for a in torch.meshgrid(centres, centres, indexing="ij"))
+    x, y = centres_of(sides.shape[-1], sides.device)
     target = torch.stack([x - boxes[..., 0, None], y - boxes[..., 1, None],
                           boxes[..., 2, None] - x, boxes[..., 3, None] - y], 2)  # (B, n, 4, N)
     mine = (point > 0)[:, :, None].expand_as(target)

@@ -29,10 +29,9 @@ from clue_ros.data.examples import Example
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Record, decode
 from clue_ros.files import replacing
-from clue_ros.training.base import supervision
+from clue_ros.training.base import Batches, supervision
 from clue_ros.types import Box, InputError, Prompt, Turn
 from clue_ros.vlm.preprocess import squash, to_pixel_values
-from clue_ros.vlm.tokens import Grammar
 
 log = logging.getLogger(__name__)
 QUALITY = 95  # of the kept JPEG files
@@ -84,7 +83,7 @@ def _written(labelled: Labelled, folder: Path, side: int, untold: Counter[str]) 
     """Lessons in the order of their records; records about one picture follow one another."""
     name, number = None, -1
     for record in tqdm(labelled.read(), desc="lessons"):
-        if not labelled.part.holds(record.picture.name):
+        if not labelled.part.holds(record.picture.group):
             continue
         another = record.picture.name != name
         if (lesson := lesson_of(record, number + another)) is None:
@@ -106,19 +105,12 @@ def _read(kept: dict) -> Lesson:
     return Lesson(kept["picture"], Example(prompt, boxes, example["label"], example["question"]))
 
 
-@dataclass(frozen=True)
-class LessonBatches:
-    """Batch n, as a pure function of (seed, n): `images` pictures out of `folder` with `prompts` of their lessons each, clear
-    ones half of the time where a picture has both kinds."""
+@dataclass(frozen=True, kw_only=True)
+class LessonBatches(Batches):
+    """Pictures out of `folder` with some of their lessons, clear ones half of the time where a picture has both kinds."""
 
     lessons: list[Lesson]
     folder: Path
-    grammar: Grammar
-    side: int
-    grid: int
-    images: int
-    prompts: int
-    seed: int
 
     @cached_property
     def _by_picture(self) -> list[list[list[Lesson]]]:

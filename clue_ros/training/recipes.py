@@ -38,6 +38,7 @@ from transformers import (AutoTokenizer, PaliGemmaForConditionalGeneration, Pali
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
 from clue_ros.files import replacing
+from clue_ros.model_folder import open_base
 from clue_ros.offline import network
 from clue_ros.tabletop.scene import Scene
 from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Taught, grounded_losses
@@ -47,7 +48,7 @@ from clue_ros.training.loop import LoopConfig, claim, fit
 from clue_ros.training.naming import NAMING_MIXTURE, naming_losses
 from clue_ros.training.vision import DenseBatches, DenseTower, dense_losses
 from clue_ros.types import InputError
-from clue_ros.vlm.build import (Size, grid_of, new_model, sincos_positions_, vision_config, whiten_patches_, with_fresh_decoder,
+from clue_ros.vlm.build import (grid_of, new_model, sincos_positions_, vision_config, whiten_patches_, with_fresh_decoder,
                                 with_grown_tower)
 from clue_ros.vlm.paligemma import use_probed_attention
 from clue_ros.vlm.tokens import Grammar
@@ -225,16 +226,11 @@ def save_base(model: PaliGemmaForConditionalGeneration, tokenizer, folder: Path)
 
 
 def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGemmaForConditionalGeneration, Grammar]:
-    """A base to adapt: a folder or a Hugging Face id, in float32 on the CPU and bfloat16 on a GPU."""
+    """A base to adapt: a folder or a Hugging Face id, in float32 on the CPU and bfloat16 on a GPU. ModelError when it is none."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    try:
-        with network(allow_download):
-            model = PaliGemmaForConditionalGeneration.from_pretrained(base, dtype=dtype, local_files_only=not allow_download)
-            tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=not allow_download)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the base {base} cannot be read: give a folder that `clue-train base` wrote, or the id of a PaliGemma "
-                         f"on the Hugging Face hub, with --allow-download unless it was fetched before ({type(error).__name__})"
-                         ) from error
+    folder = Path(base)
+    with network(allow_download):
+        model, tokenizer = open_base(folder if folder.is_dir() else str(base), dtype, folder, allow_download=allow_download)
     use_probed_attention(model)
     return model, Grammar(tokenizer, grid_of(model.config.vision_config) ** 2)
 
@@ -243,5 +239,5 @@ def batches_of(config: BaseConfig | FurtherConfig | NamingConfig | AdapterConfig
              seed: int, mixture: Mixture = BASE_MIXTURE) -> GroundedBatches:
     """What to train this model on, as large as its pictures are."""
     vision = model.config.vision_config
-    return GroundedBatches(source, grammar, vision.image_size, grid_of(vision), config.images,
-                           config.prompts, seed, mixture, config.twins)
+    return GroundedBatches(grammar, vision.image_size, grid_of(vision), config.images, config.prompts, seed, source=source,
+                           mixture=mixture, twins=config.twins)

@@ -13,8 +13,10 @@ from torch import Tensor
 Step = Callable[[list[int], list[int]], Tensor]
 
 
-def likeliest(first: Tensor, step: Step, eos: int, width: int, most: int) -> tuple[list[int], float]:
+def likeliest(first: Tensor, step: Step, eos: int, width: int, most: int,
+              refused: Callable[[list[int]], bool] = lambda _: False) -> tuple[list[int], float]:
     """The best of the texts that the beam meets, and its log probability, the end included; a text of `most` tokens is cut off.
+    refused: texts that must not be it, though others may begin like them.
 
     first: float[V], log probabilities of the first token. step(tokens, rows): float[k, V] log probabilities after the k texts
     go on by these tokens, each after the text that stood in that row before. -inf for a token that must not come.
@@ -27,7 +29,7 @@ def likeliest(first: Tensor, step: Step, eos: int, width: int, most: int) -> tup
         for value, index in zip(ranked.values.tolist(), ranked.indices.tolist()):
             row, token = divmod(index, score.shape[1])
             if token == eos:
-                done.append((value, texts[row]))
+                done += [] if refused(texts[row]) else [(value, texts[row])]
             elif len(going) < width and value > -float("inf"):
                 going.append((value, [*texts[row], token], row))
         best = max(done, default=(-float("inf"), []))

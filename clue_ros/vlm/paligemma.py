@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from clue_ros.vlm.tokens import LOCATIONS, Grammar, box_to_locations, locations_
 
 MAX_QUESTION, MAX_LABEL = 48, 8  # tokens
 BEAMS = 4  # texts that are followed at once
+UNLIKELY = 0.02  # probability of a question that nobody who knows the language would ask here
 NEAR = LOCATIONS * 8 // 100  # a corner this many locations away is still that of the same object
 
 
@@ -126,26 +127,30 @@ class Vlm:
     def question(self, prefill: Prefill) -> Question:
         """The likeliest text after the condition token; only plain text can come out. Greedy decoding, which is guessed from
         earlier questions, has found it when its probability is above one half; else a beam search looks for it."""
-        spoken = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
-        said, cache = [*spoken, self.grammar.eos][:MAX_QUESTION], prefill.branch()
-        logp = self._only_text(self._steps([self.grammar.clarify, *said[:-1]], cache, prefill.length)).log_softmax(-1)
-        greedy = float(logp[range(len(said)), said].sum())
+        spoken, greedy = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
         if greedy < math.log(0.5):
-            cache.crop(1 - len(said))  # all but the condition token; minus the number to drop
-            found, likelihood = self._search(cache, prefill.length + 1, logp[0])
+            found, likelihood = self._search(prefill)
             spoken = found if likelihood > greedy else spoken
         return Question(self.grammar.text(spoken))
 
-    def _search(self, cache: DynamicCache, start: int, first: Tensor) -> tuple[list[int], float]:
-        """The likeliest text that a beam finds from position `start` on, and its log probability. cache: of all before it, which
-        stays as it is. first: float[V], log probabilities of the text's first token."""
-        cache, position = together(cache), itertools.count(start)
+    @torch.inference_mode()
+    def another_question(self, prefill: Prefill, refused: Callable[[str], bool]) -> Question | None:
+        """The likeliest question that is not refused; None when the beam search meets none, or an unlikely one."""
+        spoken, logp = self._search(prefill, lambda tokens: refused(self.grammar.text(tokens)))
+        text = self.grammar.text(spoken)
+        whole = len(spoken) < MAX_QUESTION and not refused(text)
+        return Question(text) if whole and logp >= math.log(UNLIKELY) else None
+
+    def _search(self, prefill: Prefill, refused: Callable[[list[int]], bool] = lambda _: False) -> tuple[list[int], float]:
+        """The likeliest text after the condition token that a beam finds, and its log probability; the prefill's cache stays as
+        it is."""
+        cache, position = together(prefill.branch()), itertools.count(prefill.length)
 
         def step(tokens: list[int], rows: list[int]) -> Tensor:
             cache.reorder_cache(torch.tensor(rows, device=self.device))
             embeddings = self._embed(torch.tensor(tokens, device=self.device)[:, None])
             return self._only_text(self._logits(self._decoder(embeddings, cache, next(position))[:, -1])).log_softmax(-1)
-        return likeliest(first, step, self.grammar.eos, BEAMS, MAX_QUESTION)
+        return likeliest(step([self.grammar.clarify], [0])[0], step, self.grammar.eos, BEAMS, MAX_QUESTION, refused)
 
     @torch.inference_mode()
     def locate(self, prefill: Prefill, size: tuple[int, int], near: Box | None = None) -> Grounding:
@@ -167,7 +172,7 @@ class Vlm:
             if corner < 3:
                 logits = self._steps([first + number], cache, prefill.length + corner)[0]
         guess = (*self._labels.echo(prefill.words), self.grammar.eos)
-        words = self._say(first + numbers[-1], cache, prefill.length + 3, MAX_LABEL, self._labels, guess)
+        words, _ = self._say(first + numbers[-1], cache, prefill.length + 3, MAX_LABEL, self._labels, guess)
         label = self.grammar.text(words).partition(";")[0].strip()  # what follows is the next instance
         return Grounding(locations_to_box(tuple(numbers), size), confidence / 4, label)
 
@@ -186,7 +191,7 @@ class Vlm:
         first = int(self._locations_together(prefill.logits[None]).argmax())
         said = [first]
         if first != self.grammar.eos:
-            said += self._say(first, prefill.branch(), prefill.length, most * (4 + MAX_LABEL), self._drafts, plain=False)
+            said += self._say(first, prefill.branch(), prefill.length, most * (4 + MAX_LABEL), self._drafts, plain=False)[0]
         numbers = [t - self.grammar.first_location for t in said]
         boxes, start = [], 0
         while start + 4 <= len(numbers) and len(boxes) < most:
@@ -198,24 +203,26 @@ class Vlm:
         return tuple(boxes)
 
     def _say(self, token: int, cache: DynamicCache, position: int, most: int, drafts: Drafts, guess: Sequence[int] = (), *,
-             plain: bool = True) -> list[int]:
-        """Greedy decoding after `token`, which goes to `position`: up to `most` tokens, without the end. guess: how it may
-        begin. plain: of text only."""
-        said = [token]
+             plain: bool = True) -> tuple[list[int], float]:
+        """Greedy decoding after `token`, which goes to `position`: up to `most` tokens, without the end, and the log probability
+        of them with it. guess: how it may begin. plain: of text only."""
+        said, logp = [token], []
         while len(said) <= most:
             guess = (guess if len(said) == 1 and guess else drafts.propose(said))[:most - len(said)]
             logits = self._steps([said[-1], *guess], cache, position)
-            best = (self._only_text(logits) if plain else self._locations_together(logits)).argmax(-1).tolist()
+            allowed = self._only_text(logits) if plain else self._locations_together(logits)
+            best = allowed.argmax(-1).tolist()
             right = next((k for k, (g, b) in enumerate(zip(guess, best)) if g != b), len(guess))
             if right < len(guess):
                 cache.crop(right - len(guess))  # forget the keys of the wrong part; minus the number to drop
             said += best[:right + 1]
+            logp += allowed[:right + 1].log_softmax(-1).amax(-1).tolist()
             position += right + 1
             if self.grammar.eos in said:
                 said = said[:said.index(self.grammar.eos) + 1]
                 break
         drafts.remember(said)
-        return [t for t in said[1:] if t != self.grammar.eos]
+        return [t for t in said[1:] if t != self.grammar.eos], sum(logp[:len(said) - 1])
 
     def _only_text(self, logits: Tensor) -> Tensor:
         """Forbid, in place, every token that is no plain text, except the end. logits float[n, vocabulary]."""

@@ -76,12 +76,12 @@ def test_guesses_change_the_number_of_passes_and_no_word(tiny, frame):
     @torch.inference_mode()
     def greedy():
         return vlm._say(vlm.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, vlm._drafts)
-    plain = greedy()
+    plain, logp = greedy()
     alone = len(passes)
     assert set(passes) == {1}
-    assert greedy() == plain and len(passes) - alone < alone / 2
+    assert greedy() == (plain, pytest.approx(logp, abs=1e-3)) and len(passes) - alone < alone / 2
     vlm._drafts.propose = lambda said: (said[-1], 0, 1)  # wrong from some token on
-    assert greedy() == plain
+    assert greedy() == (plain, pytest.approx(logp, abs=1e-3))
 
 
 @pytest.mark.parametrize("gain, searches", [(1.0, True), (1000.0, False)])
@@ -94,7 +94,7 @@ def test_a_question_is_searched_for_unless_greedy_decoding_has_surely_found_the_
     question = vlm.question(prefill)
     assert bool(found) == searches
     with torch.inference_mode():
-        greedy = vlm._say(vlm.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, vlm._drafts)
+        greedy, sure = vlm._say(vlm.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, vlm._drafts)
     if not searches:
         assert question.text == vlm.grammar.text(greedy)
         return
@@ -105,7 +105,7 @@ def test_a_question_is_searched_for_unless_greedy_decoding_has_surely_found_the_
         steps = vlm._steps([vlm.grammar.clarify, *said[:-1]], prefill.branch(), prefill.length)
         return float(vlm._only_text(steps).log_softmax(-1)[range(len(said)), said].sum())
     (text, logp), = found
-    assert likelihood(text) == pytest.approx(logp, abs=1e-2)
+    assert likelihood(text) == pytest.approx(logp, abs=1e-2) and likelihood(greedy) == pytest.approx(sure, abs=1e-2)
     assert question.text == vlm.grammar.text(text if logp > likelihood(greedy) else greedy)
 
 

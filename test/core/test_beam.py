@@ -13,7 +13,7 @@ from clue_ros.vlm.beam import likeliest
 END = 0
 
 
-def searched(transitions, start, width, most=4):
+def searched(transitions, start, width, most=4, refused=lambda text: False):
     """By the beam, in a language whose next word depends on the last one alone: log P float[V, V] and float[V]."""
     texts = [[]]
 
@@ -21,7 +21,7 @@ def searched(transitions, start, width, most=4):
         nonlocal texts
         texts = [[*texts[row], token] for token, row in zip(tokens, rows)]
         return torch.stack([transitions[text[-1]] for text in texts])
-    return likeliest(start, step, END, width, most)
+    return likeliest(start, step, END, width, most, refused)
 
 
 def likelihoods(transitions, start, most=4):
@@ -63,6 +63,15 @@ def test_a_wider_beam_never_finds_less_than_greedy_decoding_and_forbidden_words_
         table[:, 3] = -torch.inf
         found = [searched(table, table[0], width) for width in (1, 8)]
         assert found[0][1] <= found[1][1] + 1e-6 and all(3 not in text for text, _ in found)
+
+
+def test_a_refused_text_gives_way_to_the_next_best_and_not_to_nothing():
+    table = (3 * torch.randn(4, 4, generator=torch.Generator().manual_seed(1))).log_softmax(-1)
+    ended = sorted(((logp, text) for text, logp in likelihoods(table, table[0], most=3).items() if len(text) < 3), reverse=True)
+    best, second = ([text for _, text in ended][k] for k in (0, 1))
+    refused = lambda text: tuple(text) == best  # noqa: E731
+    assert tuple(searched(table, table[0], 64, 3)[0]) == best
+    assert tuple(searched(table, table[0], 64, 3, refused)[0]) == second
 
 
 def test_all_words_forbidden_is_nothing_to_say():

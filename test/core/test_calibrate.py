@@ -9,6 +9,7 @@ import pytest
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Part, Reading
+from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation import predictions
 from clue_ros.evaluation.calibrate import calibrate
 from clue_ros.evaluation.records import _drawn, records, write_predictions
@@ -48,9 +49,9 @@ def test_calibrating_twice_changes_nothing(model, scenes):
         return said, *((model / "detector" / name).read_text() for name in ("config.json", "calibration.json"))
     before = (model / "detector" / "calibration.json").read_text()
     first = said_and_written()
-    assert "calibrated on 4 prompts for P and 2 for the threshold" in first[0] and first[2] != before
+    assert "calibrated on 6 prompts of pairs" in first[0] and first[2] != before
     assert said_and_written() == first
-    assert load(model, "cpu").calibration.data == "4 prompts for P and 2 for the threshold, of pairs, seed 0"
+    assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0"
 
 
 def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
@@ -64,14 +65,14 @@ def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
     assert logged["ambiguity AUROC"].value == table["ambiguity AUROC"].value
     assert logged["Acc@0.5 (IoU >= 0.5)"].value == table["clear prompts: right object"].value
     assert "calibrated on" in calibrate(model, Labelled(instances, "coco"))
-    assert load(model, "cpu").calibration.data.endswith("for the threshold, of instances.json, seed 0")
+    assert load(model, "cpu").calibration.data.endswith(" prompts of instances.json, seed 0")
 
 
 def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):
     record = json.loads(instances.read_text())
     first = {(a["image_id"], a["category_id"]): a for a in reversed(record["annotations"])}
     instances.write_text(json.dumps(record | {"annotations": list(first.values())}))
-    with pytest.raises(InputError, match="every prompt of .*instances.json, or of a half of its pictures, is clear"):
+    with pytest.raises(InputError, match="instances.json is no data set to calibrate on: both clear and ambiguous prompts are needed"):
         calibrate(model, Labelled(instances, "coco"))
 
 
@@ -95,6 +96,27 @@ def test_two_parts_share_no_picture(instances):
     assert names[0] | names[1] == {r.picture.name for r in Labelled(instances, "coco").read()}
     with pytest.raises(InputError, match="part 3/2: give one such as 1/2"):
         Part.parse("3/2")
+
+
+def test_parts_of_a_tabletop_cut_no_pair_and_do_not_depend_on_the_folders_name(scenes, tmp_path):
+    shutil.copytree(scenes, tmp_path / "elsewhere")
+    source, moved = SceneImages(scenes), SceneImages(tmp_path / "elsewhere")
+    groups = [source.picture(k).group for k in range(len(source))]
+    assert groups == [moved.picture(k).group for k in range(len(moved))] and source.twins
+    for full, fewer in source.twins:
+        assert groups[full] == groups[fewer]
+    assert {record.picture.group for record in Labelled(scenes).read()} <= set(groups)
+
+
+def test_a_data_set_that_lacks_lines_is_refused_and_one_that_was_cut_short_is_read(scenes):
+    file, count = scenes / "scenes.jsonl", len(SceneImages(scenes))
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:-1]))
+    cut = SceneImages(scenes)
+    assert len(cut) == count - 1 and all(pair < len(cut) for pair in (s.pair for s in cut.scenes) if pair is not None)
+    file.write_text("\n".join(lines[:1] + lines[2:]))
+    with pytest.raises(InputError, match="scenes.jsonl: scene 2 stands where scene 1 should"):
+        SceneImages(scenes)
 
 
 def test_what_is_not_drawn_from_is_read_once(instances, monkeypatch):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from clue_ros.detector.calibration import Calibration, calibrated
-from clue_ros.detector.network import Detector, DetectorSettings, View, boxes_from_cells
-from clue_ros.types import Box, ModelError
+from clue_ros.detector.calibration import Calibration, calibrated, cross_fitted
+from clue_ros.detector.network import Detector, DetectorSettings, View, boxes_of, candidates_of, rivals
+from clue_ros.types import Box, InputError, ModelError
 from clue_ros.vlm.paligemma import text_to_image
 
 SETTINGS = DetectorSettings(layers=(3,), channels=6, grid=10)
@@ -50,18 +50,32 @@ def test_head_mean_reads_one_map():
     assert torch.allclose(detector(maps).ambiguous, detector(shuffled).ambiguous, atol=1e-5)
 
 
+def logits(shares: dict[tuple[int, int], float], grid: int = 10) -> torch.Tensor:
+    """Cells that are candidates with these scores, and no others."""
+    cells = torch.full((grid, grid), -9.0)
+    for cell, share in shares.items():
+        cells[cell] = float(np.log(share / (1 - share)))
+    return cells
+
+
 def test_cells_and_sides_make_boxes_in_source_pixels():
-    heat, sides = np.zeros((10, 10), np.float32), np.full((4, 10, 10), 0.1, np.float32)
-    heat[2, 3], heat[2, 4], heat[7, 8] = 0.9, 0.5, 0.8  # the second is the same object as the first
-    found = boxes_from_cells(heat, sides, (200, 100), overlap=0.3)
+    cells = logits({(2, 3): 0.9, (2, 4): 0.5, (7, 8): 0.8})  # the second is the same object as the first
+    found = candidates_of(cells, torch.full((4, 10, 10), 0.1), (200, 100), overlap=0.3)
     assert [c.score for c in found] == pytest.approx([0.9, 0.8])
     b = found[0].box
     assert (b.x1, b.y1, b.x2, b.y2) == pytest.approx((50, 15, 90, 35))
 
 
 def test_boxes_end_at_the_image():
-    heat, sides = np.full((1, 1), 0.9, np.float32), np.full((4, 1, 1), 2.0, np.float32)
-    assert boxes_from_cells(heat, sides, (64, 48))[0].box == Box(0, 0, 64, 48)
+    assert candidates_of(logits({(0, 0): 0.9}, 1), torch.full((4, 1, 1), 2.0), (64, 48))[0].box == Box(0, 0, 64, 48)
+
+
+def test_rivals_are_other_objects_and_none_is_made_up():
+    cells = logits({(2, 3): 0.9, (2, 4): 0.8, (7, 8): 0.5})[None]
+    where, scores = rivals(cells, boxes_of(torch.full((1, 4, 10, 10), 0.2)), 2)
+    assert where.tolist() == [[23, 78]] and scores.sigmoid().tolist() == [pytest.approx([0.9, 0.5])]
+    _, scores = rivals(cells, boxes_of(torch.full((1, 4, 10, 10), 2.0)), 3)  # every cell names the whole image
+    assert scores[0, 1:].tolist() == [-np.inf, -np.inf]
 
 
 def test_calibration_makes_probabilities_true_and_weighs_two_opinions():
@@ -71,6 +85,22 @@ def test_calibration_makes_probabilities_true_and_weighs_two_opinions():
     settings = calibrated(SETTINGS, score, first_token, truth)
     found = (settings.scale, settings.first_token, settings.shift)
     assert found == pytest.approx((0.5, 0.3, -1), abs=0.06)
+
+
+def test_what_a_prompt_is_judged_by_was_not_fitted_to_it_nor_to_its_group():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(60), 2)
+    score, truth = rng.normal(0, 2, 120), np.tile([True, False], 60)
+    score += 1.5 * truth
+    settings, probability = cross_fitted(SETTINGS, score, score, truth, group, seed=1)
+    assert settings == calibrated(SETTINGS, score, score, truth)
+    for k in (0, 1):  # whatever the truth about a group is, it is judged alike
+        other = truth.copy()
+        other[group == k] = ~other[group == k]
+        _, again = cross_fitted(SETTINGS, score, score, other, group, seed=1)
+        assert np.array_equal(again[group == k], probability[group == k]) and not np.array_equal(again, probability)
+    with pytest.raises(InputError, match="both clear and ambiguous prompts are needed"):
+        cross_fitted(SETTINGS, score[::2], score[::2], truth[::2], group[::2])
 
 
 def test_a_decoder_that_contradicts_the_cnn_is_left_out():

@@ -46,7 +46,7 @@ def batches(trained, tmp_path):
     model, grammar = read_base(trained / "base")
     side = model.config.vision_config.image_size
     found = keep_lessons(invig(tmp_path), tmp_path / "kept", side)
-    return LessonBatches(found, tmp_path / "kept", grammar, side, 4, 2, 4, seed=0)
+    return LessonBatches(grammar, side, 4, 2, 4, seed=0, lessons=found, folder=tmp_path / "kept")
 
 
 def test_lessons_are_what_the_records_say_and_are_kept(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clue_ros.data.records import read_photo
-from clue_ros.dialog import Dialog
+from clue_ros.dialog import Dialog, meaning
 from clue_ros.model_folder import embedded, load
 from clue_ros.pipeline import SAME, SURE
 from clue_ros.types import Box, Frame, Grounding, Question
@@ -72,3 +72,15 @@ def test_a_decoder_that_forgot_what_was_asked_about_is_held_to_it_unless_the_per
     left, right = (answered(clue, frame, dialog, answer).box for answer in ("the left one", "the right one"))
     assert left.x2 < right.x1 and is_one_of(left, doubted) and is_one_of(right, doubted)
     assert answered(clue, frame, dialog, "no, the one in the corner") is corner
+
+
+def test_a_question_that_was_answered_is_not_asked_again_but_another_one(clue, asked):
+    frame, dialog, _ = asked
+    clue.threshold, before = 0.0, clue.threshold  # in doubt whatever is said
+    try:
+        while isinstance(outcome := clue.look(frame, dialog).outcome, Question):
+            dialog = dialog.ask(outcome.text).answer("I do not care")
+    finally:
+        clue.threshold = before
+    meanings = {meaning(turn.question) for turn in dialog.prompt.turns}
+    assert 2 <= dialog.turns == len(meanings) <= dialog.turn_limit and all(meanings)

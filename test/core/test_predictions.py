@@ -42,6 +42,14 @@ def test_an_invalid_output_counts_as_wrong_and_is_reported(tmp_path, output):
     assert summary(read).startswith("1 of 2 outputs are invalid")
 
 
+def test_lines_about_one_picture_count_as_one(tmp_path):
+    told = [{"bbox": box, "gt_bbox": RIGHT, "image": k} for k, box in enumerate((RIGHT, None) * 6)]
+    once, often = (score(read_predictions(log(tmp_path, *(told * copies))))["mean IoU"] for copies in (1, 10))
+    unnamed = score(read_predictions(log(tmp_path, *boxes(*(RIGHT, None) * 60))))["mean IoU"]
+    width = lambda s: s.high - s.low  # noqa: E731
+    assert once.value == often.value and width(often) > 0.8 * width(once) > 1.6 * width(unnamed)
+
+
 def test_one_kind_of_prompt_alone_tells_nothing_about_telling_apart(tmp_path):
     read = read_predictions(log(tmp_path, LINE, LINE))
     assert [n for n in score(read) if "ambiguity" in n] == ["ambiguity ECE"]

@@ -53,8 +53,11 @@ def scores_of(call, tmp_path, *words):
 
 
 def test_grounding_and_ambiguity_on_scenes(call, scenes, tmp_path):
-    accuracy, count = value(scores_of(call, tmp_path, "grounding", "--data", scenes), "Acc@0.5")
+    pointed = scores_of(call, tmp_path, "grounding", "--data", scenes)
+    accuracy, count = value(pointed, "Acc@0.5")
     assert count == 6 and accuracy >= 4 / 6
+    told, dialogs = value(pointed, "Acc@0.5 after a given dialog")
+    assert 3 <= dialogs <= 6 and told >= 0.5
     assert value(scores_of(call, tmp_path, "grounding", "--data", scenes, "--limit", 2), "Acc@0.5")[1] == 2
     scores = scores_of(call, tmp_path, "ambiguity", "--data", scenes)
     assert value(scores, "ambiguity AUROC")[1] == 6 and value(scores, "question names a true difference")[1] == 3

@@ -22,7 +22,7 @@ from clue_ros.training.muon import Muon32
 from clue_ros.training.naming import NAMING_MIXTURE
 from clue_ros.training.recipes import read_base, train_further, train_naming
 from clue_ros.training.vision import patch_owner
-from clue_ros.types import Box, Frame, InputError
+from clue_ros.types import Box, Frame, InputError, ModelError
 from clue_ros.vlm.build import grid_of, with_grown_tower
 from clue_ros.vlm.tokens import Grammar
 
@@ -193,7 +193,19 @@ def test_the_mean_of_two_runs_lies_between_them_and_can_be_gone_on_with(data, ba
 def test_prompts_for_another_number_of_image_tokens_are_refused(data, tiny):
     grammar = Grammar(tiny.tokenizer, 16)  # words would silently be taken for image tokens
     with pytest.raises(ValueError, match="prompts for 16 image tokens, pictures of 25"):
-        GroundedBatches(SceneImages(data), grammar, 80, 5, 1, 1, 0)
+        GroundedBatches(grammar, 80, 5, 1, 1, 0, source=SceneImages(data))
+
+
+def test_a_base_that_lacks_weights_is_not_trained_on(base_run, tmp_path):
+    shutil.copytree(base_run / "model", tmp_path / "base")
+    weights = load_file(file := tmp_path / "base" / "model.safetensors")
+    name = next(name for name in weights if "projector" in name)
+    del weights[name]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(ModelError, match="another model than its config.json describes: missing.*projector"):
+        read_base(tmp_path / "base")
+    with pytest.raises(ModelError, match="the base clue-ros/none is no folder and not in the Hugging Face cache"):
+        read_base("clue-ros/none")
 
 
 def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):

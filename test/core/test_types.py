@@ -59,6 +59,7 @@ def test_another_word_for_what_was_offered_picks_it():
 def test_questions_are_the_same_whose_options_are_in_whatever_order():
     one = "do you mean the red mug or the blue block?"
     assert meaning(one) == meaning("Do you mean the blue block, or the red mug?") != meaning("do you mean the blue mug or the red block?")
+    assert meaning("do you mean the red mug or the blue mug?") == meaning("do you mean the blue one or the red one?") != meaning(one)
 
 
 @pytest.mark.parametrize("question, answer, side", [

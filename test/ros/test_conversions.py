@@ -1,5 +1,8 @@
 """Messages to core types and back."""
 
+import sys
+import types
+
 import cv2
 import numpy as np
 import pytest
@@ -40,13 +43,29 @@ def test_a_real_message_in_every_encoding(encoding):
     assert rgb.shape == (H, W, 3) and np.abs(rgb[1:-1, 1:-1].astype(int) - 128).max() <= 3
 
 
-@pytest.mark.skipif(conversions.CvBridge is None, reason="cv_bridge is not among the ROS wheels")
+@pytest.mark.skipif(conversions.cv_bridge() is None, reason="cv_bridge is not among the ROS wheels")
 @pytest.mark.parametrize("encoding", conversions.BRIDGED)
 def test_cv_bridge_and_our_own_table_agree(encoding):
     row = W * ENCODINGS[encoding].pixel_bytes
     data = np.random.default_rng(1).integers(0, 256, row * H, np.uint8).tobytes()
     msg = Image(height=H, width=W, encoding=encoding, step=row, data=data)
     np.testing.assert_array_equal(frame_from_image(msg).rgb, to_rgb(msg))
+
+
+def test_a_cv_bridge_of_another_numpy_is_done_without(monkeypatch):
+    class Broken:
+        """As apt's, where pip installed a newer numpy."""
+
+        def imgmsg_to_cv2(self, *_):
+            """It imports its compiled part only now."""
+            raise ImportError("numpy.core.multiarray failed to import")
+    monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=Broken))
+    conversions.cv_bridge.cache_clear()
+    try:
+        msg = Image(height=H, width=W, encoding="rgb8", step=3 * W, data=RGB.tobytes())
+        np.testing.assert_array_equal(frame_from_image(msg).rgb, RGB)
+    finally:
+        conversions.cv_bridge.cache_clear()
 
 
 def test_unusable_images_say_why():

@@ -1,17 +1,22 @@
 """The demo's script and pictures, the camera, and the demo itself with the real embedded model."""
 
 import json
+import math
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import psutil
 import pytest
+from rclpy.parameter import Parameter
 
 from clue_ros.ros import demo
+from clue_ros.ros.camera import Camera
 from clue_ros.ros.pictures import demo_folder, open_source, read_folder, read_picture
 from clue_ros.ros.process import free_domain
 from clue_ros.ros.script import BOX, QUESTION, live_script, read_script
@@ -128,6 +133,18 @@ def test_the_demo_says_what_failed(tmp_path):
     assert "none" in printed and "Traceback" not in printed
 
 
-def test_free_domain_is_one_that_linux_allows():
-    assert 0 <= free_domain() <= 101
-    assert np.iinfo(np.uint16).max > 7400 + 250 * 101 + 211
+def test_a_domain_whose_port_is_taken_is_not_free():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", 7410 + 250 * (taken := free_domain())))
+        assert free_domain() != taken
+
+
+def test_a_large_photograph_is_made_smaller(tmp_path):
+    cv2.imwrite(str(tmp_path / "large.png"), np.full((300, 4000, 3), 90, np.uint8))
+    assert read_picture(tmp_path / "large.png").rgb.shape == (96, 1280, 3)
+
+
+@pytest.mark.parametrize("name, value", [("rate", math.nan), ("rate", math.inf), ("rate", 0.0), ("hold", math.inf), ("seed", -1)])
+def test_a_camera_says_what_it_can_be_set_to(ros, name, value):
+    with pytest.raises(InputError, match="give a rate above 0 up to 1000"):
+        Camera(parameter_overrides=[Parameter(name, value=value)])

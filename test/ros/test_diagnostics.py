@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from sensor_msgs.msg import CompressedImage
 
 from clue_ros.model_folder import embedded
 from clue_ros.msg import GroundedObject, ModelProvenance
@@ -159,8 +160,18 @@ def test_diagnostics_of_a_day(stage, embedded_engine, clear):
     play.logged(f"images come on {play.namespace}/image")
 
 
+def test_a_topic_of_another_type_is_told_by_it(stage, embedded_engine):
+    play = stage(embedded_engine)
+    play.camera.destroy_publisher(play.camera._publisher)
+    compressed = play.camera.create_publisher(CompressedImage, "image", 1)
+    play.until(lambda: "sensor_msgs/msg/CompressedImage, this node listens to sensor_msgs/msg/Image; remap" in
+               play.view.inputs.why_no_image())
+    play.camera.destroy_publisher(compressed)
+    play.until(lambda: "nobody publishes it" in play.view.inputs.why_no_image())
+
+
 def test_a_camera_that_is_not_there(stage, embedded_engine, monkeypatch):
-    monkeypatch.setattr("clue_ros.ros.diagnostics.GRACE", 1.5)
+    monkeypatch.setattr("clue_ros.ros.diagnostics.GRACE", 5.0)
     play = stage(embedded_engine)
     watch = Watch(play)
     play.camera.destroy_publisher(play.camera._publisher)

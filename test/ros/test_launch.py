@@ -134,4 +134,5 @@ def test_a_node_for_each_robot_with_two_cameras_each(person):
 def test_launch_file_describes_its_arguments(path):
     description = PythonLaunchDescriptionSource(str(path)).get_launch_description(LaunchService().context)
     arguments = {a.name: a.description for a in description.get_launch_arguments()}
-    assert arguments and all(arguments.values())
+    made_up = ("no description given", "One of: ")  # by launch
+    assert arguments and not [name for name, text in arguments.items() if text.startswith(made_up)]

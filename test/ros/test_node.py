@@ -18,6 +18,8 @@ from clue_ros.model_folder import embedded
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.conversions import box_from_message, image_from_rgb
 from clue_ros.ros.node import load_engine
+from clue_ros.ros.person import Person
+from clue_ros.ros.session import Looked
 from clue_ros.tabletop.questions import Oracle
 
 
@@ -284,3 +286,30 @@ def test_publishers_whose_qos_does_not_fit_are_told_once_until_one_fits(stage, e
     play.until(lambda: told() == 2)
     for publisher in misfits:
         play.person.destroy_publisher(publisher)
+
+
+def test_an_output_that_fails_keeps_no_other_from_its_part(stage, embedded_engine, clear, monkeypatch):
+    play = stage(embedded_engine)
+    play.show(clear.picture)
+    tell = play.view.outputs.tell
+
+    def failing(event):
+        if isinstance(event, Looked):
+            raise MemoryError("no room for a heatmap")
+        tell(event)
+    monkeypatch.setattr(play.view.outputs, "tell", failing)
+    play.person.say(clear.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
+    play.logged("Outputs could not tell of Looked: MemoryError: no room for a heatmap")
+
+
+def test_who_talks_to_the_node_by_remapped_names_finds_it(stage, embedded_engine, clear):
+    play = stage(embedded_engine)
+    play.show(clear.picture)
+    names = ("instruction", "answer", "heatmap", "speech", "grounding")
+    remaps = [word for name in names for word in ("-r", f"{name}:={play.namespace}/{name}")]
+    person = Person("elsewhere", cli_args=["--ros-args", *remaps], use_global_arguments=False)
+    try:
+        assert person.wait_for_node(20.0)
+    finally:
+        person.destroy_node()

@@ -148,6 +148,7 @@ def test_turn_limit_risk_and_overlay_act_on_the_next_instruction(stage, embedded
 
     def end(**changes):
         assert [manage.set(name, value) for name, value in changes.items()] == [""] * len(changes)
+        play.rest(0.3)  # the overlay of the look before, which is drawn after its outcome was told
         play.person.pictures.clear()
         play.person.say(ambiguous.say)
         return play.hear((GroundedObject, String))

@@ -224,7 +224,8 @@ class DepthCamera:
             self.depth.publish(depth_message(self.metres, "16UC1", header=header))
 
 
-def test_target_on_real_dds(stage, embedded_engine, clear):
+def test_target_on_real_dds(stage, embedded_engine, clear, monkeypatch):
+    monkeypatch.setattr("clue_ros.ros.target.PATIENCE", 3.0)  # two ways through DDS on a busy machine
     play = stage(embedded_engine, depth=True)
     camera = DepthCamera(play)
     play.show(clear.picture)

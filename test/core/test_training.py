@@ -162,7 +162,8 @@ def test_a_base_that_is_taught_names_meets_no_place_and_keeps_the_tower(data, ba
     before, grammar = read_base(base_run / "model")
     first = grammar.first_location
     vision = before.config.vision_config
-    batches = Watched(SceneImages(data), grammar, vision.image_size, grid_of(vision), 4, 4, 0, NAMING_MIXTURE, places=False)
+    batches = Watched(grammar, vision.image_size, grid_of(vision), 4, 4, 0, source=SceneImages(data), mixture=NAMING_MIXTURE,
+                      places=False)
     for step in range(6):
         batches(step)
     assert grammar.clarify in seen and len(seen) > 10 and not any(first <= label < first + 1024 for label in seen)

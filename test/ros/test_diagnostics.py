@@ -5,7 +5,10 @@ import time
 
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.context import Context
+from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 
 from clue_ros.model_folder import embedded
@@ -163,10 +166,16 @@ def test_diagnostics_of_a_day(stage, embedded_engine, clear):
 def test_a_topic_of_another_type_is_told_by_it(stage, embedded_engine):
     play = stage(embedded_engine)
     play.camera.destroy_publisher(play.camera._publisher)
-    compressed = play.camera.create_publisher(CompressedImage, "image", 1)
-    play.until(lambda: "sensor_msgs/msg/CompressedImage, this node listens to sensor_msgs/msg/Image; remap" in
-               play.view.inputs.why_no_image())
-    play.camera.destroy_publisher(compressed)
+    elsewhere = Context()  # within one, a topic has one type
+    rclpy.init(context=elsewhere)
+    try:
+        node = Node("driver", context=elsewhere, namespace=play.namespace)
+        node.create_publisher(CompressedImage, "image", 1)
+        play.until(lambda: "sensor_msgs/msg/CompressedImage, this node listens to sensor_msgs/msg/Image; remap" in
+                   play.view.inputs.why_no_image())
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=elsewhere)
     play.until(lambda: "nobody publishes it" in play.view.inputs.why_no_image())
 
 

@@ -108,11 +108,12 @@ class Clue:
         return max(boxes, key=lambda found: self.vlm.log_likelihood(prefill, found.box, frame.size))
 
     def warm_up(self) -> None:
-        """Take every path once on an empty picture, so that the first look is as fast as the second."""
+        """Take every way through the model once on an empty picture, so that the first look is as fast as the second."""
         frame, prompt = Frame(np.full((480, 640, 3), 128, np.uint8)), Prompt("the object")
         prefill = self.vlm.prefill(self.vlm.encode(frame), prompt, self.detector.settings.layers)
         self.notice(prefill, frame, prompt)
         self.vlm.question(prefill)
+        self.vlm.another_question(prefill, lambda _: False)  # by beam search, which the first may not have needed
         box = self.vlm.locate(prefill, frame.size).box
         self.vlm.log_likelihood(prefill, self.vlm.locate(prefill, frame.size, near=box).box, frame.size)
 

@@ -33,12 +33,16 @@ class Labelled:
     allow_download: bool = False
     topics: tuple[str, str] = (IMAGE, INSTRUCTION)
 
+    def check(self) -> None:
+        """InputError for an option that is not this reader's."""
+        if self.reader != "invig" and (self.split or self.allow_download):
+            raise InputError(f"a split and downloads are InViG's: leave them out for --reader {self.reader}")
+
     def read(self) -> Reading:
         """Its records, of all parts. InputError for an option that is not this reader's."""
+        self.check()
         if self.reader == "invig":
             return read_invig(self.data, self.split, allow_download=self.allow_download)
-        if self.split or self.allow_download:
-            raise InputError(f"a split and downloads are InViG's: leave them out for --reader {self.reader}")
         if self.reader == "recording":
             return read_recording(self.data, *self.topics)
         return READERS[self.reader](Path(self.data))

@@ -31,6 +31,7 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
     all ambiguous.
     """
     check_risk(risk)  # before the data set is looked at, which takes long
+    data.check()
     folder = find(model)
     clue = load(folder, calibrated=False)  # what is made anew may be damaged
     if zoom is not None:

@@ -85,6 +85,11 @@ def test_a_calibration_that_cannot_be_read_is_made_anew(model, scenes, damaged):
     assert load(model, "cpu").calibration.risk == 0.05
 
 
+def test_options_of_another_reader_are_refused_before_anything_is_looked_at(model, scenes):
+    with pytest.raises(InputError, match="a split and downloads are InViG's"):
+        calibrate(model, Labelled(scenes, split="test"))
+
+
 def test_there_is_no_such_model(scenes):
     with pytest.raises(RuntimeError, match="no model folder nowhere"):
         calibrate("nowhere", Labelled(scenes))

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from clue_ros.data.records import read_photo
+from clue_ros.data.records import Picture, Record, read_photo
 from clue_ros.dialog import Dialog, meaning
+from clue_ros.evaluation.records import _prediction
 from clue_ros.model_folder import embedded, load
 from clue_ros.pipeline import SAME, SURE
 from clue_ros.types import Box, Frame, Grounding, Question
 
+SIDES = "do you mean the one on the left or the one on the right?"
 DEMO = Path(__file__).parents[2] / "resource" / "demo"
 
 
@@ -29,7 +31,7 @@ def asked(clue):
 
 def answered(clue, frame, dialog, answer, threshold=1.1):
     """The outcome, which is in doubt only if it asks; by default it never does."""
-    dialog = dialog.ask("do you mean the one on the left or the one on the right?").answer(answer)
+    dialog = dialog.ask(SIDES).answer(answer)
     clue.threshold, before = threshold, clue.threshold
     try:
         decision = clue.look(frame, dialog)
@@ -84,3 +86,12 @@ def test_a_question_that_was_answered_is_not_asked_again_but_another_one(clue, a
         clue.threshold = before
     meanings = {meaning(turn.question) for turn in dialog.prompt.turns}
     assert 2 <= dialog.turns == len(meanings) <= dialog.turn_limit and all(meanings)
+
+
+def test_what_is_logged_of_a_dialog_is_what_the_robot_would_do(clue, asked, monkeypatch):
+    frame, dialog, doubted = asked
+    monkeypatch.setattr(clue, "threshold", 0.0)
+    left, careless = (_prediction(clue, Record(Picture("a table", lambda: frame.rgb), dialog.ask(SIDES).answer(answer).prompt, "1",
+                                               "demo")) for answer in ("the left one", "I do not care"))
+    assert left["question"] is None and Box(*left["bbox"]).iou(min(doubted, key=lambda b: b.x1)) >= SAME
+    assert careless["question"] and meaning(careless["question"]) != meaning(SIDES)

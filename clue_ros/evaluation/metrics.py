@@ -123,9 +123,16 @@ def average_precision(truth: np.ndarray, score: np.ndarray) -> float:
 
 def expected_calibration_error(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
     """ECE with equal-width bins (Guo et al. 2017): mean |share of positives - mean probability|, weighted by count."""
+    said, found, weight = reliability(truth, probability, bins)
+    return float(np.abs(found - said) @ weight)
+
+
+def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each equal-width bin that holds any: mean probability, share of positives, and its share of all; float64[up to bins]."""
     which = np.minimum((probability * bins).astype(int), bins - 1)
-    gap = np.bincount(which, weights=truth, minlength=bins) - np.bincount(which, weights=probability, minlength=bins)
-    return float(np.abs(gap).sum() / len(truth))
+    full, which, counts = np.unique(which, return_inverse=True, return_counts=True)
+    sums = [np.bincount(which, weights=values, minlength=len(full)) for values in (probability, truth)]
+    return sums[0] / counts, sums[1] / counts, counts / len(truth)
 
 
 def area_under_risk_coverage(wrong: np.ndarray, probability: np.ndarray) -> float:

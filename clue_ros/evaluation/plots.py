@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from clue_ros.evaluation import variants  # noqa: E402
 from clue_ros.evaluation.features import Features  # noqa: E402
-from clue_ros.evaluation.metrics import risk_by_coverage  # noqa: E402
+from clue_ros.evaluation.metrics import reliability, risk_by_coverage  # noqa: E402
 
 SHOWN = 4  # rows in the first picture: ours and the next ones
 
@@ -45,13 +45,11 @@ def _coverage(axes, seen: dict[str, dict[str, Features]], probabilities: dict, t
     axes.set(xlabel="share of prompts acted on", ylabel="acted wrongly among them", ylim=(0, None))
 
 
-def _reliability(axes, truth: np.ndarray, probabilities: dict, test: str, bins: int = 10) -> None:
+def _reliability(axes, truth: np.ndarray, probabilities: dict, test: str) -> None:
     row = next(iter(probabilities))
-    p = probabilities[row][test]
-    which = np.minimum((p * bins).astype(int), bins - 1)
-    full = [b for b in range(bins) if (which == b).any()]
+    said, found, _ = reliability(truth, probabilities[row][test])
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    axes.plot([p[which == b].mean() for b in full], [truth[which == b].mean() for b in full], marker="o", label=row)
+    axes.plot(said, found, marker="o", label=row)
     axes.set(xlabel="P(ambiguous)", ylabel="share that is ambiguous", xlim=(0, 1), ylim=(0, 1))
 
 

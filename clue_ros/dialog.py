@@ -9,7 +9,7 @@ from clue_ros.types import Ambiguity, Prompt, Turn
 from clue_ros.vlm.tokens import clean_text
 
 SYNONYMS = {"little": "small", "large": "big"}
-SIDES = {"left": (0, -1), "right": (0, 1), "top": (1, -1), "bottom": (1, 1)}
+ORDERS = (("left", "middle", "right"), ("top", "middle", "bottom"))  # along x and y
 COURTESY = {"the", "one", "please", "thanks", "i", "mean", "on", "at", "in"}
 
 
@@ -59,12 +59,24 @@ def picks_an_offer(turn: Turn) -> bool:
     return bool(said) and said <= offered
 
 
-def side_taken(turn: Turn) -> tuple[int, int] | None:
-    """(axis, sign) of the answer's direction in the picture, x right is (0, 1) and y down (1, 1), where it names one of the two
-    opposite sides that the question offered; else None."""
-    offered, taken = ({SIDES[word] for word in _words(text) if word in SIDES} for text in (turn.question, turn.answer))
-    opposite = len(offered) == 2 and len({axis for axis, _ in offered}) == 1
-    return taken.pop() if opposite and len(taken) == 1 and picks_an_offer(turn) else None
+@dataclass(frozen=True)
+class Place:
+    """An answer's place among those that a question offered, one for each of `count` objects. axis: along which they are
+    ordered, 0 for x and 1 for y; rank: from 0, from left to right and from top to bottom."""
+
+    axis: int
+    rank: int
+    count: int
+
+
+def place_taken(turn: Turn) -> Place | None:
+    """Where the answer takes one of two opposite sides that the question offered, or of the middle between them; else None."""
+    offered, taken = ({word for word in _words(text) if any(word in order for order in ORDERS)} for text in (turn.question, turn.answer))
+    for axis, order in enumerate(ORDERS):
+        there = [word for word in order if word in offered]
+        if offered == set(there) and {order[0], order[-1]} <= offered and len(taken) == 1 and picks_an_offer(turn):
+            return Place(axis, there.index(*taken), len(there))
+    return None
 
 
 def meaning(question: str) -> frozenset[frozenset[str]]:

@@ -23,27 +23,27 @@ import numpy as np
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector, View
-from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask, side_taken
+from clue_ros.dialog import Dialog, meaning, place_taken, should_ask
 from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
-SURE = 0.7  # the score of a candidate box that is one of the objects asked about
+SURE = 0.5  # the score of a candidate box that is one of the objects asked about
 APART = 0.04  # share of the picture by which the centres of two objects differ of which one is the left one
 SAME = 0.3  # IoU of two boxes of one object, one of them coarse
 
 
 @dataclass(frozen=True, eq=False)
 class Belief:
-    """boxes: the objects that may still be meant, on the detector's word; () where it cannot be told. before: the prefill of the
-    instruction alone, in which they were seen."""
+    """box: the one object that the last answer leaves, on the detector's word; None where it cannot be told. before: the prefill
+    of the dialog without that answer, in which it was seen."""
 
     before: Prefill | None = None
-    boxes: Sequence[Box] = ()
+    box: Box | None = None
 
     @property
     def settled(self) -> bool:
         """Whether there is but one."""
-        return len(self.boxes) == 1
+        return self.box is not None
 
 
 class Clue:
@@ -84,28 +84,26 @@ class Clue:
         return question
 
     def belief(self, frame: Frame, prompt: Prompt) -> Belief:
-        """What the dialog leaves of the objects in doubt. A person who picked what the robot offered means one of those which the
-        instruction alone may mean, on this very picture ("the lower right block", "left or right?", "left": not the leftmost
-        block of all); of two, that on the side which was named, for left and right are no matter of opinion."""
-        if not prompt.turns or not all(map(picks_an_offer, prompt.turns)):
+        """What the last answer leaves of the objects in doubt. Where a question offered a side of the picture for each of them, and a
+        person took one, geometry knows which it is: of those which the dialog before may mean, on this very picture ("the lower
+        right block", "left or right?", "left": not the leftmost block of all). Left and right are no matter of opinion."""
+        place = place_taken(prompt.turns[-1]) if prompt.turns else None
+        if place is None:
             return Belief()
-        before = self.vlm.prefill(self.vlm.encode(frame), Prompt(prompt.instruction), self.detector.settings.layers)
+        earlier = Prompt(prompt.instruction, prompt.turns[:-1])
+        before = self.vlm.prefill(self.vlm.encode(frame), earlier, self.detector.settings.layers)
         seen = self.detector.judge([self._view(before)], frame.size).candidates
-        meant = [candidate.box for candidate in seen if candidate.score >= SURE]
-        if len(meant) == 2 and (side := side_taken(prompt.turns[-1])):
-            axis, sign = side
-            meant.sort(key=lambda box: sign * box.centre[axis])
-            if abs(meant[1].centre[axis] - meant[0].centre[axis]) >= APART * frame.size[axis]:
-                return Belief(before, meant[1:])
-        return Belief(before, meant) if len(meant) > 1 else Belief()
+        meant = sorted((c.box for c in seen if c.score >= SURE), key=lambda box: box.centre[place.axis])
+        gaps = np.diff([box.centre[place.axis] for box in meant])
+        told_apart = len(meant) == place.count and gaps.min() >= APART * frame.size[place.axis]
+        return Belief(before, meant[place.rank]) if told_apart else Belief()
 
     def point(self, prefill: Prefill, frame: Frame, belief: Belief) -> Grounding:
-        """Where the box is, if that is on one of the objects still in doubt; else the likeliest of those after the dialog."""
+        """Where the box is, held to the one object that the belief leaves."""
         found = self.vlm.locate(prefill, frame.size)
-        if not belief.boxes or any(found.box.iou(box) >= SAME for box in belief.boxes):
+        if belief.box is None or found.box.iou(belief.box) >= SAME:
             return found
-        boxes = [self.vlm.locate(belief.before, frame.size, near=box) for box in belief.boxes]
-        return max(boxes, key=lambda found: self.vlm.log_likelihood(prefill, found.box, frame.size))
+        return self.vlm.locate(belief.before, frame.size, near=belief.box)
 
     def warm_up(self) -> None:
         """Take every way through the model once on an empty picture, so that the first look is as fast as the second."""
@@ -114,8 +112,7 @@ class Clue:
         self.notice(prefill, frame, prompt)
         self.vlm.question(prefill)
         self.vlm.another_question(prefill, lambda _: False)  # by beam search, which the first may not have needed
-        box = self.vlm.locate(prefill, frame.size).box
-        self.vlm.log_likelihood(prefill, self.vlm.locate(prefill, frame.size, near=box).box, frame.size)
+        self.vlm.locate(prefill, frame.size)
 
     def notice(self, prefill: Prefill, frame: Frame, prompt: Prompt) -> Ambiguity:
         """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask; and of those of a

@@ -177,14 +177,6 @@ class Vlm:
         return Grounding(locations_to_box(tuple(numbers), size), confidence / 4, label)
 
     @torch.inference_mode()
-    def log_likelihood(self, prefill: Prefill, box: Box, size: tuple[int, int]) -> float:
-        """How likely the location tokens of that box are, each with its neighbours; nats, 0 at best. size: (width, height)."""
-        first, numbers = self.grammar.first_location, box_to_locations(box, size)
-        rest = self._steps([first + number for number in numbers[:3]], prefill.branch(), prefill.length)
-        logp = torch.cat([prefill.logits[None], rest])[:, first:first + LOCATIONS].log_softmax(-1)
-        return sum(math.log(interval_probability(row, number) + 1e-4) for row, number in zip(logp, numbers))
-
-    @torch.inference_mode()
     def instances(self, prefill: Prefill, size: tuple[int, int], most: int = 8) -> tuple[Box, ...]:
         """The boxes a `detect X` prompt is answered with, by free greedy decoding: at every token first whether it is a location,
         then which; what makes no box is left out."""

@@ -118,18 +118,11 @@ def test_a_label_is_guessed_from_the_prompt_and_stays_what_it_was(tiny, frame):
         assert vlm.locate(prefill, frame.size) == plain
 
 
-def test_a_box_is_found_again_near_itself_and_is_as_likely_as_its_corners_are(tiny, frame):
+def test_a_box_is_found_again_near_itself(tiny, frame):
     vlm = Vlm(tiny(), tiny.tokenizer)
     prefill = vlm.prefill(vlm.encode(frame), Prompt("the mug"), (1,))
     found = vlm.locate(prefill, frame.size)
     assert vlm.locate(prefill, frame.size, near=found.box) == found
-    with torch.inference_mode():
-        logits = torch.cat([prefill.logits[None], vlm._steps([vlm.grammar.first_location + n for n in (100, 200, 900)],
-                                                             prefill.branch(), prefill.length)])
-    mass = logits[:, vlm.grammar.first_location:vlm.grammar.first_location + LOCATIONS].softmax(-1)
-    want = sum(np.log(float(row[n - 20:n + 21].sum()) + 1e-4) for row, n in zip(mass, (100, 200, 900, 1000)))
-    box = locations_to_box((100, 200, 900, 1000), frame.size)
-    assert vlm.log_likelihood(prefill, box, frame.size) == pytest.approx(want, abs=1e-3)
 
 
 @pytest.mark.parametrize("numbers", [(0, 0, 10, 10), (500, 300, 700, 350), (1000, 1000, 1023, 1023), (5, 1020, 6, 1023)])

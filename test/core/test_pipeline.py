@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clue_ros.data.records import Picture, Record, read_photo
@@ -9,7 +10,7 @@ from clue_ros.dialog import Dialog, meaning
 from clue_ros.evaluation.records import _prediction
 from clue_ros.model_folder import embedded, load
 from clue_ros.pipeline import SAME, SURE
-from clue_ros.types import Box, Frame, Grounding, Question
+from clue_ros.types import Ambiguity, Box, Candidate, Frame, Grounding, Question
 
 SIDES = "do you mean the one on the left or the one on the right?"
 DEMO = Path(__file__).parents[2] / "resource" / "demo"
@@ -74,6 +75,18 @@ def test_a_decoder_that_forgot_what_was_asked_about_is_held_to_it_unless_the_per
     left, right = (answered(clue, frame, dialog, answer).box for answer in ("the left one", "the right one"))
     assert left.x2 < right.x1 and is_one_of(left, doubted) and is_one_of(right, doubted)
     assert answered(clue, frame, dialog, "no, the one in the corner") is corner
+
+
+@pytest.mark.parametrize("starts, answer, taken", [
+    ((300, 20, 150), "the one in the middle", 150), ((300, 20, 150), "left", 20), ((300, 20, 150), "the right one", 300),
+    ((300, 20), "left", None), ((300, 20, 30), "left", None)])  # not those that were asked about; too near to be told apart
+def test_of_three_objects_in_a_row_a_place_leaves_one(clue, asked, monkeypatch, starts, answer, taken):
+    frame, dialog, _ = asked
+    row = tuple(Candidate(Box(x, 100, x + 60, 160), 0.9) for x in starts)
+    monkeypatch.setattr(clue.detector, "judge", lambda views, size: Ambiguity(0.9, 0.5, np.zeros((1, 1)), row))
+    question = "do you mean the one on the left, the one in the middle or the one on the right?"
+    belief = clue.belief(frame, dialog.ask(question).answer(answer).prompt)
+    assert belief.settled == (taken is not None) and (belief.box and belief.box.x1) == taken
 
 
 def test_a_question_that_was_answered_is_not_asked_again_but_another_one(clue, asked):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_ros.dialog import Dialog, meaning, picks_an_offer, should_ask, side_taken
+from clue_ros.dialog import Dialog, Place, meaning, picks_an_offer, place_taken, should_ask
 from clue_ros.types import Ambiguity, Box, Frame, InputError, Turn
 
 numbers = st.floats(0, 100)
@@ -62,13 +62,18 @@ def test_questions_are_the_same_whose_options_are_in_whatever_order():
     assert meaning("do you mean the red mug or the blue mug?") == meaning("do you mean the blue one or the red one?") != meaning(one)
 
 
-@pytest.mark.parametrize("question, answer, side", [
-    ("do you mean the one on the left or the one on the right?", "the left one please", (0, -1)),
-    ("do you mean the one on the left or the one on the right?", "right", (0, 1)),
-    ("do you mean the one at the top or the one at the bottom?", "at the bottom", (1, 1)),
+ROW = "do you mean the one on the left, the one in the middle or the one on the right?"
+
+
+@pytest.mark.parametrize("question, answer, place", [
+    ("do you mean the one on the left or the one on the right?", "the left one please", Place(0, 0, 2)),
+    ("do you mean the one on the left or the one on the right?", "right", Place(0, 1, 2)),
+    ("do you mean the one at the top or the one at the bottom?", "at the bottom", Place(1, 1, 2)),
+    (ROW, "in the middle", Place(0, 1, 3)), (ROW, "the right one", Place(0, 2, 3)), (ROW, "the upper one", None),
+    ("do you mean the one on the left or the one on the right?", "in the middle", None),  # that was not offered
     ("do you mean the one on the left or the one on the right?", "no, the lower left one", None),  # says more than was offered
     ("do you mean the one on the left or the one on the right?", "the one", None),
     ("do you mean the one on the left or the one at the top?", "the left one", None),  # the two may be one
     ("do you mean the one on the left?", "left", None), ("do you mean the red block or the blue block?", "the red one", None)])
-def test_a_side_is_taken_where_two_opposite_ones_were_offered(question, answer, side):
-    assert side_taken(Turn(question, answer)) == side
+def test_a_place_is_taken_where_both_sides_were_offered(question, answer, place):
+    assert place_taken(Turn(question, answer)) == place

@@ -103,7 +103,6 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
     the weights in bfloat16."""
     transformers_logging.disable_progress_bar()  # a node's log is no place for it
     where, base = pick_device(device), base_of(folder)
-    _check_files(folder / "base")
     with network(allow_download):
         model, tokenizer = open_base(base, pick_dtype(dtype, where), folder / "base", allow_download=allow_download)
     if adapter and (folder / "adapter").is_dir():
@@ -163,8 +162,9 @@ def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,
     """Model and tokenizer of a base: a folder, or a Hugging Face id. where: the folder that is read or, with its config.json,
     names it."""
     transformers_logging.set_verbosity_error()  # what it would warn of is refused below, in a sentence
-    if Path(base).is_dir():
-        _check_files(Path(base))
+    for files in {where, Path(base)}:  # once where they are the same
+        if files.is_dir():
+            _check_files(files)
     name = where if isinstance(base, str) else where / "model.safetensors"
     options = {"local_files_only": not allow_download, "trust_remote_code": False}
     try:

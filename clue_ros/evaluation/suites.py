@@ -18,6 +18,7 @@ from clue_ros.evaluation.metrics import accuracy_at, bootstrap, detection_scores
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop.questions import is_true_difference, splits_best
 from clue_ros.types import Ambiguity, Frame, InputError, Prompt
+from clue_ros.vlm.paligemma import Prefill
 
 INVALID = "free decoding gives no box"
 GIVEN = "Acc@0.5 after a given dialog"
@@ -33,23 +34,25 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     for index in tqdm(draw(range(len(source)), np.random.default_rng(seed), limit), desc="boxes"):
         rgb, scene = source[index]
         frame, group = Frame(rgb), source.group_of(index)
-        for rows, sampler in ((clear, examples.clear), (told, examples.settled)):
-            if (example := sampler(scene, np.random.default_rng((seed, index)), source.phrasing)) is not None:
-                rows.append((*_pointed(clue, frame, example, free=rows is clear), group))
+        if (example := examples.clear(scene, np.random.default_rng((seed, index)), source.phrasing)) is not None:
+            prefill, iou = _pointed(clue, frame, example)
+            clear.append((iou, not clue.vlm.instances(prefill, frame.size, most=1), group))
+        if (example := examples.settled(scene, np.random.default_rng((seed, index)), source.phrasing)) is not None:
+            told.append((_pointed(clue, frame, example)[1], group))
     ious, free, groups = zip(*clear) if clear else ((), (), ())
     table = {"Acc@0.5": bootstrap(accuracy_at(0.5), ious, groups=groups), "mean IoU": bootstrap(np.mean, ious, groups=groups),
              INVALID: bootstrap(np.mean, free, groups=groups)}
     if told:
-        ious, _, groups = zip(*told)
+        ious, groups = zip(*told)
         table[GIVEN] = bootstrap(accuracy_at(0.5), ious, groups=groups)
     return table
 
 
-def _pointed(clue: Clue, frame: Frame, example: Example, *, free: bool) -> tuple[float, bool]:
-    """IoU of the box with the one object meant; and if `free`, whether free decoding would give none."""
+def _pointed(clue: Clue, frame: Frame, example: Example) -> tuple[Prefill, float]:
+    """Of one prompt, understood; IoU of the box with the one object meant."""
     prefill = clue.vlm.prefill(clue.vlm.encode(frame), example.prompt, clue.detector.settings.layers)
     box = clue.point(prefill, frame, clue.belief(frame, example.prompt)).box
-    return box.iou(in_pixels(example.boxes[0], frame.size)), free and not clue.vlm.instances(prefill, frame.size, most=1)
+    return prefill, box.iou(in_pixels(example.boxes[0], frame.size))
 
 
 @dataclass(frozen=True)

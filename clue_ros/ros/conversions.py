@@ -19,7 +19,7 @@ from clue_ros import encodings
 from clue_ros.msg import AmbiguityHeatmap, CandidateBox
 from clue_ros.types import Ambiguity, Box, Candidate, Frame
 
-BRIDGED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}  # channels of those that every release of cv_bridge agrees about
+BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")  # those that every release of cv_bridge agrees about
 FROM_RGB = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGB2RGBA, "bgra8": cv2.COLOR_RGB2BGRA,
             "mono8": cv2.COLOR_RGB2GRAY}
 
@@ -32,7 +32,8 @@ def frame_from_image(msg: Image | CompressedImage) -> Frame:
     """
     if isinstance(msg, CompressedImage):
         return Frame(encodings.from_compressed(msg))
-    if msg.step == msg.width * BRIDGED.get(msg.encoding, 0) and (bridge := cv_bridge()) is not None:
+    packed = msg.encoding in BRIDGED and msg.step == msg.width * encodings.ENCODINGS[msg.encoding].pixel_bytes
+    if packed and (bridge := cv_bridge()) is not None:
         encodings.check(msg)
         return Frame(np.ascontiguousarray(bridge.imgmsg_to_cv2(msg, "rgb8")))
     return Frame(encodings.to_rgb(msg))

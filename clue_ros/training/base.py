@@ -17,6 +17,7 @@ looking for, by auxiliary losses; their heads are no part of the model, and kept
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -47,7 +48,7 @@ BASE_MIXTURE: Mixture = (
 
 
 @dataclass(frozen=True)
-class Batches:
+class Batches(ABC):
     """How large batches are: `images` pictures of `side` pixels, cut into grid x grid patches, with `prompts` prompts each. Batch n
     is a pure function of (seed, n)."""
 
@@ -62,9 +63,9 @@ class Batches:
         if self.grammar.image_tokens != self.grid ** 2:
             raise ValueError(f"prompts for {self.grammar.image_tokens} image tokens, pictures of {self.grid ** 2}")
 
+    @abstractmethod
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Batch number `step`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

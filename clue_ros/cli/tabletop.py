@@ -1,4 +1,5 @@
-"""clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs] [--unseen] [--varied];
+"""clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs] [--unseen [ASPECT ...]] [--varied]
+    [--block-width LEAST MOST];
 clue-tabletop sheet --data data/train --out sheet.png"""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.cli.common import execute, natural, positive
+from clue_ros.tabletop.world import ASPECTS
 from clue_ros.types import InputError
 
 
@@ -25,12 +27,15 @@ def parser() -> argparse.ArgumentParser:
     write.add_argument("--count", type=positive, required=True, help="scenes, or pairs of scenes with --pairs")
     write.add_argument("--seed", type=natural, required=True)
     write.add_argument("--pairs", action="store_true", help="with counterfactual twins: the same view, one object fewer")
-    write.add_argument("--unseen", action="store_true", help="the world that is kept from training: other meshes, shades, "
-                                                             "tables, cameras and phrasings; to evaluate on")
+    write.add_argument("--unseen", nargs="*", choices=ASPECTS, metavar="ASPECT", help="the world that is kept from training, to "
+                       f"evaluate on: in all aspects, or only in some of {', '.join(ASPECTS)}")
     write.add_argument("--varied", action="store_true", help="every object another member of its shape's family: bowls deep "
                        "and shallow, cans short and tall, ... (none like those of --unseen)")
     write.add_argument("--proportions", type=float, default=None, metavar="SHARE",
                        help="how much the width, height and taper of every mesh vary, 0 to 0.4 (default: as the world has it)")
+    write.add_argument("--block-width", type=float, nargs=2, metavar=("LEAST", "MOST"),
+                       help="width of a large block as a share of the picture's, from the farthest camera to the nearest "
+                       "(default: 0.15 0.25)")
     write.add_argument("--workers", type=positive, default=2, help="rendering processes")
     write.set_defaults(call=_write)
     sheet = commands.add_parser("sheet", help="a contact sheet with boxes, expressions and questions")
@@ -44,9 +49,9 @@ def parser() -> argparse.ArgumentParser:
 def _write(a: argparse.Namespace) -> None:
     from clue_ros.tabletop import dataset
     from clue_ros.tabletop.scene import read_scenes
-    from clue_ros.tabletop.world import UNSEEN, World
-    world = UNSEEN if a.unseen else World()
-    if a.unseen and a.varied:
+    from clue_ros.tabletop.world import World, unseen_world
+    world = World() if a.unseen is None else unseen_world(a.unseen or ASPECTS)
+    if a.varied and "meshes" in world.unseen:
         raise InputError("--unseen has meshes of its own, and --varied those to train on: give one of them")
     if a.proportions is not None:
         if not 0 <= a.proportions <= 0.4:
@@ -54,6 +59,11 @@ def _write(a: argparse.Namespace) -> None:
         world = replace(world, proportions=a.proportions)
     if a.varied:
         world = replace(world, varied=True)
+    if a.block_width:
+        least, most = a.block_width
+        if not 0.05 <= least <= most <= 0.4:
+            raise InputError(f"--block-width {least} {most}: give two shares between 0.05 and 0.4, the lesser first")
+        world = replace(world, block_width=(least, most))
     folder = dataset.write(a.out, a.count, a.seed, world=world, pairs=a.pairs, workers=a.workers)
     print(f"{len(read_scenes(folder))} scenes in {folder}")
 

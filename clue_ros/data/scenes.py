@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from clue_ros.data.fields import expect, field, parse_json, read_bytes
 from clue_ros.data.records import Picture
 from clue_ros.tabletop.language import SEEN, UNSEEN, Phrasing
 from clue_ros.tabletop.scene import Scene, read_scenes
+from clue_ros.tabletop.world import ASPECTS
 from clue_ros.types import InputError
 
 
@@ -51,14 +53,15 @@ class SceneImages:
         return f"scene {index if pair is None else min(index, pair)}"
 
     @cached_property
-    def unseen(self) -> bool:
-        """Whether a folder holds scenes of the kind that is kept from training (`World.unseen`)."""
-        return any(_world(f / "world.json").get("unseen", False) for f in self.folders if (f / "world.json").is_file())
+    def unseen(self) -> tuple[str, ...]:
+        """What in these folders is of the kind that is kept from training (`World.unseen`)."""
+        files = [f / "world.json" for f in self.folders if (f / "world.json").is_file()]
+        return tuple(sorted({aspect for file in files for aspect in _unseen(file)}))
 
     @property
     def phrasing(self) -> Phrasing:
         """How instructions about these scenes are put."""
-        return UNSEEN if self.unseen else SEEN
+        return UNSEEN if "phrasings" in self.unseen else SEEN
 
     @cached_property
     def twins(self) -> list[tuple[int, int]]:
@@ -81,6 +84,10 @@ class SceneImages:
         return (camera_noise(full[0], rng), full[1]), (camera_noise(fewer[0], rng), fewer[1])
 
 
-def _world(file: Path) -> dict:
-    """The settings of the world that the scenes were drawn from. InputError when the file is damaged."""
-    return field(expect(parse_json(read_bytes(file), str(file)), dict, str(file)), "world", dict, str(file))
+def _unseen(file: Path) -> Sequence[str]:
+    """`World.unseen` of the world that the scenes were drawn from; it once was true or false. InputError when the file is
+    damaged."""
+    world = field(expect(parse_json(read_bytes(file), str(file)), dict, str(file)), "world", dict, str(file))
+    if (unseen := world.get("unseen", False)) in (True, False):
+        return ASPECTS if unseen else ()
+    return [expect(aspect, str, f"{file}: world.unseen") for aspect in expect(unseen, list, f"{file}: world.unseen")]

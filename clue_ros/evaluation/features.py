@@ -19,7 +19,7 @@ from clue_ros.detector.network import View
 from clue_ros.evaluation.looks import Target, is_hit
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.files import replacing
-from clue_ros.pipeline import Clue
+from clue_ros.pipeline import Belief, Clue
 from clue_ros.types import Prompt
 from clue_ros.vlm.paligemma import Prefill
 from clue_ros.vlm.tokens import LOCATIONS
@@ -115,7 +115,7 @@ def _one(clue: Clue, asked: Asked, zooms: tuple[float, ...], instances: bool) ->
     layers = tuple(range(vlm.model.config.get_text_config().num_hidden_layers))
     image, prompt = vlm.encode(frame), Prompt(asked.instruction)
     prefills = [vlm.prefill(vlm.encode(frame, zoom), prompt, layers) for zoom in zooms]
-    right = np.nan if asked.target is None else float(is_hit(vlm.locate(prefills[0], frame.size).box, asked.target))
+    right = np.nan if asked.target is None else float(is_hit(clue.point(prefills[0], frame, Belief()).box, asked.target))
     count = -1
     if instances and asked.label:
         count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), frame.size))

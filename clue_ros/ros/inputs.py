@@ -103,17 +103,17 @@ class Inputs:
 
     def why_no_image(self) -> str:
         """One sentence: why nothing came on the image topic."""
-        node, topic = self._node, self.image_topic
-        count, kind = node.count_publishers(topic), "sensor_msgs/msg/" + self._image_kind.__name__
-        kinds = {publisher.topic_type for publisher in node.get_publishers_info_by_topic(topic)}
-        if count and topic in self._incompatible:
+        node, topic, kind = self._node, self.image_topic, "sensor_msgs/msg/" + self._image_kind.__name__
+        publishers = node.get_publishers_info_by_topic(topic)
+        kinds = {publisher.topic_type for publisher in publishers}
+        if publishers and topic in self._incompatible:
             return f"no image on topic {topic}: {self._incompatible[topic]}"
         if kinds and kind not in kinds:
             return (f"no image on topic {topic}: it carries {', '.join(sorted(kinds))}, this node listens to {kind}; remap "
                     f"`{self._image}` to the raw topic, with the parameter image_transport as `compressed` where the compressed "
                     "one below it is meant")
-        if count:
-            return (f"no image on topic {topic}: {count} publisher(s) there, but nothing was received; "
+        if publishers:
+            return (f"no image on topic {topic}: {len(publishers)} publisher(s) there, but nothing was received; "
                     "is the camera running?")
         own = dict(node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace()))
         others = [name for name, kinds in node.get_topic_names_and_types()

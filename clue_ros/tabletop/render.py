@@ -59,7 +59,7 @@ def pattern_texture(rng: np.random.Generator, stretch: int) -> bytes:
 
 def forms_of(world: World, shape: str, rng: np.random.Generator) -> list[Parts]:
     """What the bodies of one shape look like, in large: all alike, or each another member of its family."""
-    parts = meshes.UNSEEN_PARTS if world.unseen else meshes.PARTS
+    parts = meshes.UNSEEN_PARTS if "meshes" in world.unseen else meshes.PARTS
     forms = ([FAMILIES[shape](rng) for _ in range(COPIES)] if world.varied else
              [[(build(), rgb) for build, rgb in parts[shape]]])
     reshaped = []
@@ -72,7 +72,7 @@ def forms_of(world: World, shape: str, rng: np.random.Generator) -> list[Parts]:
 def model_xml(world: World, variant: int = 0) -> tuple[str, dict[str, bytes], list[tuple[str, str]]]:
     """The MuJoCo model, its texture files, and (shape, size) of every slot. variant: of textures and proportions."""
     rng = np.random.default_rng((7, variant))
-    draw = pattern_texture if world.unseen else noise_texture
+    draw = pattern_texture if "surfaces" in world.unseen else noise_texture
     textures = {f"cloth{i}.png": draw(rng, (1, 1, 4, 8)[i % 4]) for i in range(8)}
     slots = [(shape, size) for shape in world.shapes for size in world.sizes for _ in range(COPIES)]
     forms = {shape: forms_of(world, shape, rng) for shape in world.shapes}
@@ -224,7 +224,7 @@ class Renderer:
             if close or not free[shape, size]:
                 continue
             poses.append(Pose(shape, colour, size, free[shape, size].pop(), xy, rng.uniform(0, 2 * np.pi),
-                              sample_colour(colour, rng, unseen=world.unseen)))
+                              sample_colour(colour, rng, unseen="surfaces" in world.unseen)))
         return poses
 
     def _ground(self, u: float, v: float) -> tuple[float, float]:

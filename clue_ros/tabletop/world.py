@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from clue_ros.tabletop.scene import COLOURS, SHAPES, SIZES
 
@@ -29,13 +30,17 @@ UNSEEN_RANGES = {
     "black": ((0, 360), (0.0, 0.20), (0.10, 0.15)),
 }
 
+# Of the world that is kept from training: other meshes; other shades, patterned tables, more clutter; lower and wider cameras,
+# turned further; other phrasings.
+ASPECTS = ("meshes", "surfaces", "cameras", "phrasings")
+
 
 @dataclass(frozen=True)
 class World:
     """Ranges of a random scene. Lengths in metres on the table, angles in degrees, shares as fractions."""
 
-    # What is kept from training: other meshes and shades, patterned tables, lower and wider cameras, other phrasings.
-    unseen: bool = False
+    # Of `ASPECTS`: what is as it is kept from training.
+    unseen: tuple[str, ...] = ()
 
     shapes: tuple[str, ...] = SHAPES
     colours: tuple[str, ...] = COLOURS
@@ -67,5 +72,14 @@ class World:
     resolution: tuple[int, int] = (256, 192)
 
 
-UNSEEN = World(unseen=True, elevation=(29.0, 35.0), azimuth=(-40.0, 40.0), roll=(-8.0, 8.0),
-               field_of_view=(53.0, 53.0), proportions=0.0, top_down=0.3, clutter=4)
+def unseen_world(aspects: Sequence[str] = ASPECTS) -> World:
+    """The world that is kept from training, or one that differs from `World()` in some of its aspects only."""
+    world = World(unseen=tuple(aspect for aspect in ASPECTS if aspect in aspects))
+    if "meshes" in aspects:
+        world = replace(world, proportions=0.0)
+    if "surfaces" in aspects:
+        world = replace(world, clutter=4)
+    if "cameras" in aspects:
+        world = replace(world, elevation=(29.0, 35.0), azimuth=(-40.0, 40.0), roll=(-8.0, 8.0), field_of_view=(53.0, 53.0),
+                        top_down=0.3)
+    return world

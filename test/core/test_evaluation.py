@@ -127,8 +127,9 @@ def test_data_without_pairs_is_refused_in_words(data, trained):
         look_at_pairs(load(trained, "cpu"), SceneImages(data), 0)
 
 
-def test_scenes_kept_for_evaluation_cannot_be_trained_on(pairs, tmp_path):
-    (pairs / "world.json").write_text('{"world": {"unseen": true}}')
+@pytest.mark.parametrize("unseen", ("true", '["meshes", "surfaces", "cameras", "phrasings"]', '["cameras"]', '["of a later version"]'))
+def test_scenes_kept_for_evaluation_cannot_be_trained_on(pairs, unseen):
+    (pairs / "world.json").write_text('{"world": {"unseen": %s}}' % unseen)
     try:
         with pytest.raises(InputError, match="written with --unseen"):
             read_training([pairs])

@@ -1,5 +1,6 @@
 """Words mean what the scene says; questions split; the oracle tells the truth; labels follow the pixels."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ from clue_ros.cli.tabletop import main
 from clue_ros.data import examples
 from clue_ros.tabletop import families, language, meshes, questions
 from clue_ros.tabletop.scene import Scene, from_json, to_json
-from clue_ros.tabletop.world import World
+from clue_ros.tabletop.world import ASPECTS, World, unseen_world
 from clue_ros.types import Box
 
 
@@ -202,10 +203,21 @@ def test_no_member_of_a_family_is_like_an_unseen_mesh():
         assert np.abs(outward - straight).max() > 0.06 * outward[-1]  # the unseen bowl: 0
 
 
-def test_proportions_that_make_no_shape_are_refused_before_anything_is_rendered(tmp_path, monkeypatch):
+@pytest.mark.parametrize("option, words", (
+    (["--proportions", "0.9"], "--proportions 0.9: give a share between 0 and 0.4"),
+    (["--block-width", "0.2", "0.1"], "--block-width 0.2 0.1: give two shares between 0.05 and 0.4, the lesser first"),
+    (["--unseen", "--varied"], "--unseen has meshes of its own")))
+def test_a_world_that_cannot_be_is_refused_before_anything_is_rendered(tmp_path, monkeypatch, option, words):
     out = tmp_path / "data"
-    monkeypatch.setattr("sys.argv", ["clue-tabletop", "write", "--out", str(out), "--count", "1", "--seed", "1",
-                                     "--proportions", "0.9"])
-    with pytest.raises(SystemExit, match=r"--proportions 0.9: give a share between 0 and 0.4"):
+    monkeypatch.setattr("sys.argv", ["clue-tabletop", "write", "--out", str(out), "--count", "1", "--seed", "1", *option])
+    with pytest.raises(SystemExit, match=words):
         main()
     assert not out.exists()
+
+
+def test_the_unseen_world_can_be_had_in_one_aspect_alone():
+    usual, *others = (dataclasses.asdict(world) for world in (World(), unseen_world(), *(unseen_world([a]) for a in ASPECTS)))
+    whole, *single = ({name for name in usual if usual[name] != other[name]} for other in others)
+    assert set().union(*single) == whole and unseen_world().unseen == ASPECTS
+    meshes_, _, cameras, phrasings = single
+    assert "elevation" in cameras - meshes_ and phrasings == {"unseen"}

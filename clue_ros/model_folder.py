@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import AutoTokenizer, PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -151,10 +151,11 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
-    """Write detector/."""
+    """Write detector/, with the rights of any new file (safetensors' `save_file` would write for its user alone)."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(detector.settings), indent=1) + "\n")
-    save_file({k: v.contiguous() for k, v in detector.state_dict().items()}, folder / "model.safetensors")
+    weights = save({k: v.contiguous() for k, v in detector.state_dict().items()})
+    (folder / "model.safetensors").write_bytes(weights)
 
 
 def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,

@@ -108,9 +108,10 @@ def _settle(dialogue: Dialogue, batches: Batches, config: AdapterConfig, out: Pa
 
 
 def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
-    """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only."""
+    """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only. Its files
+    have the rights of any new file: safetensors writes for its user alone, and a robot's service may be another."""
     for source, name in ((base, "base"), (adapter, "adapter"), (detector, "detector")):
         if source.resolve() != (out / name).resolve():
             shutil.rmtree(out / name, ignore_errors=True)
-            shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"))
+            shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"), copy_function=shutil.copyfile)
     return out

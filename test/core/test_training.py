@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
-from clue_ros.model_folder import embedded, load
+from clue_ros.model_folder import embedded, load, save_detector
 from clue_ros.training.adapters import train_ambiguity, train_ivg
 from clue_ros.training.average import average
 from clue_ros.training.base import GroundedBatches
@@ -246,3 +246,10 @@ def test_settling_moves_the_detector_and_nothing_else(data, trained, tmp_path):
     assert all(torch.equal(plain[k], settled[k]) for k in plain)
     plain, settled = weights("detector")
     assert any(not torch.equal(plain[k], settled[k]) for k in plain)
+
+
+def test_a_models_files_may_be_read_by_whom_any_new_file_may(trained, tmp_path):
+    (tmp_path / "new").touch()
+    save_detector(load(trained, "cpu").detector, tmp_path / "detector")
+    files = [*trained.rglob("*.safetensors"), tmp_path / "detector" / "model.safetensors"]
+    assert len(files) == 4 and {file.stat().st_mode for file in files} == {(tmp_path / "new").stat().st_mode}

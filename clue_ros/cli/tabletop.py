@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.cli.common import execute, natural, positive
-from clue_ros.tabletop.world import ASPECTS
+from clue_ros.tabletop.world import ASPECTS, World, unseen_world
 from clue_ros.types import InputError
 
 
@@ -49,7 +49,6 @@ def parser() -> argparse.ArgumentParser:
 def _write(a: argparse.Namespace) -> None:
     from clue_ros.tabletop import dataset
     from clue_ros.tabletop.scene import read_scenes
-    from clue_ros.tabletop.world import World, unseen_world
     world = World() if a.unseen is None else unseen_world(a.unseen or ASPECTS)
     if a.varied and "meshes" in world.unseen:
         raise InputError("--unseen has meshes of its own, and --varied those to train on: give one of them")

@@ -87,7 +87,8 @@ class SceneImages:
 def _unseen(file: Path) -> Sequence[str]:
     """`World.unseen` of the world that the scenes were drawn from; it once was true or false. InputError when the file is
     damaged."""
+    where = f"{file}: world.unseen"
     world = field(expect(parse_json(read_bytes(file), str(file)), dict, str(file)), "world", dict, str(file))
     if (unseen := world.get("unseen", False)) in (True, False):
         return ASPECTS if unseen else ()
-    return [expect(aspect, str, f"{file}: world.unseen") for aspect in expect(unseen, list, f"{file}: world.unseen")]
+    return [expect(aspect, str, where) for aspect in expect(unseen, list, where)]

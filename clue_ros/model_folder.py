@@ -134,7 +134,7 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{config} describes no detector: {_reason(error)}") from error
     text = vlm.model.config.get_text_config()
-    wanted = (len(settings.layers) * text.num_attention_heads, vlm.grid)
+    wanted = (len(settings.layers) * (1 + settings.closing) * text.num_attention_heads, vlm.grid)
     if (settings.channels, settings.grid) != wanted or max(settings.layers) >= text.num_hidden_layers:
         raise ModelError(f"{config} was made for another model: it says layers, channels, grid = {settings.layers}, "
                          f"{settings.channels}, {settings.grid}; this base has {text.num_hidden_layers} layers and gives "
@@ -151,11 +151,15 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
-    """Write detector/, with the rights of any new file (safetensors' `save_file` would write for its user alone)."""
+    """Write detector/."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(detector.settings), indent=1) + "\n")
-    weights = save({k: v.contiguous() for k, v in detector.state_dict().items()})
-    (folder / "model.safetensors").write_bytes(weights)
+    save_weights(detector.state_dict(), folder / "model.safetensors")
+
+
+def save_weights(weights: dict[str, torch.Tensor], file: Path) -> None:
+    """Write a safetensors file, with the rights of any new file (safetensors' `save_file` writes for its user alone)."""
+    file.write_bytes(save({name: weight.contiguous() for name, weight in weights.items()}, metadata={"format": "pt"}))
 
 
 def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,

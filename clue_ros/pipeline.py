@@ -4,7 +4,7 @@
     instruction, dialog --> prompt --> tokens ------+
                                                     v
                         Gemma 2 decoder, prefix (bidirectional), one prefill a view
-                         |  layer L: text-to-image attention, one map per head
+                         |  layer L (and above): text-to-image attention, one map per head
                          v          v  log odds that its own first token is <clarify>
                         CNN ------> P(ambiguous), of both views; heatmap, candidate boxes
                          |
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clue_ros.detector.calibration import Calibration
-from clue_ros.detector.network import Detector, View
+from clue_ros.detector.network import Detector, View, channels_of
 from clue_ros.dialog import Dialog, meaning, place_taken, should_ask
 from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
@@ -122,7 +122,8 @@ class Clue:
         return self.detector.judge([*map(self._view, (prefill, *nearer))], frame.size, self.threshold)
 
     def _view(self, prefill: Prefill) -> View:
-        return View(prefill.maps, self.vlm.log_odds_to_ask(prefill.logits))
+        maps = channels_of(prefill.maps, closing=self.detector.settings.closing)
+        return View(maps, self.vlm.log_odds_to_ask(prefill.logits))
 
 
 @contextmanager

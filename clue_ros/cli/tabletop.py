@@ -1,5 +1,5 @@
 """clue-tabletop write --out data/train --count 10000 --seed 1 [--pairs] [--unseen [ASPECT ...]] [--varied]
-    [--block-width LEAST MOST];
+    [--block-width LEAST MOST] [--elevation LEAST MOST];
 clue-tabletop sheet --data data/train --out sheet.png"""
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     write.add_argument("--block-width", type=float, nargs=2, metavar=("LEAST", "MOST"),
                        help="width of a large block as a share of the picture's, from the farthest camera to the nearest "
                        "(default: 0.15 0.25)")
+    write.add_argument("--elevation", type=float, nargs=2, metavar=("LEAST", "MOST"),
+                       help="every camera looks from so many degrees above the table (default: from 35 to 80, a third of them "
+                       "straight down)")
     write.add_argument("--workers", type=positive, default=2, help="rendering processes")
     write.set_defaults(call=_write)
     sheet = commands.add_parser("sheet", help="a contact sheet with boxes, expressions and questions")
@@ -63,6 +66,11 @@ def _write(a: argparse.Namespace) -> None:
         if not 0.05 <= least <= most <= 0.4:
             raise InputError(f"--block-width {least} {most}: give two shares between 0.05 and 0.4, the lesser first")
         world = replace(world, block_width=(least, most))
+    if a.elevation:
+        least, most = a.elevation
+        if not 10 <= least <= most <= 90:
+            raise InputError(f"--elevation {least} {most}: give two angles between 10 and 90 degrees, the lesser first")
+        world = replace(world, elevation=(least, most), top_down=0.0)
     folder = dataset.write(a.out, a.count, a.seed, world=world, pairs=a.pairs, workers=a.workers)
     print(f"{len(read_scenes(folder))} scenes in {folder}")
 

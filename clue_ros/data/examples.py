@@ -52,10 +52,13 @@ def ambiguous(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN)
 
 
 def counterfactual(one: Scene, other: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN,
-                   tries: int = 30) -> tuple[Example, Example] | None:
-    """The same words in two scenes: ambiguous in `one`, clear in `other`, its twin with one object fewer."""
+                   tries: int = 30, *, position: bool = False) -> tuple[Example, Example] | None:
+    """The same words in two scenes: ambiguous in `one`, clear in `other`, its twin with one object fewer. position: only words
+    that say where in the picture."""
     for _ in range(tries):
         found = language.sample(one.objects, rng, ambiguous=True)
+        if position and found and found.kind != "position":
+            continue
         left = found and language.meaning(other.objects, found)
         asked = found and questions.ask(one.objects, found.referents)
         if not left or len(left) != 1 or not asked:

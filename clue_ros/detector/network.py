@@ -1,8 +1,9 @@
 """Attention maps in, P(ambiguous), heatmap and candidate boxes out.
 
 CLUE (arXiv 2602.08999) averages the heads of one middle layer into one map; here every head is a channel of its own,
-since few heads localize and the mean is noisy (arXiv 2503.06287); `head_mean` gives the paper's variant. Candidate boxes
-are read from the cells as in FCOS (arXiv 1904.01355).
+since few heads localize and the mean is noisy (arXiv 2503.06287); `head_mean` gives the paper's variant. Beside where the
+words look, a channel may be where the newline that closes the prompt does: there the decoder makes up its mind. Candidate
+boxes are read from the cells as in FCOS (arXiv 1904.01355).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +28,8 @@ ABSENT = -12.0  # logit of a rival that is not there
 class DetectorSettings:
     """Everything a detector file says beside its weights.
 
-    layers: probed decoder layers, 0-based. channels: layers x heads. grid: image tokens a side. scale, first_token, shift:
+    layers: probed decoder layers, 0-based, a middle one first. closing: whether the newline that closes the prompt is read
+    beside the words. channels: layers x heads, twice as many with `closing`. grid: image tokens a side. scale, first_token, shift:
     calibration, P = sigmoid(scale x logit + first_token x log odds of the decoder's own first token + shift); with
     first_token 0 it is Platt's. threshold: of the calibrated P. zoom: logit and log odds are the mean of two views, the whole
     picture and its middle that many times as large (test-time augmentation); 1: of the whole picture alone.
@@ -42,6 +45,7 @@ class DetectorSettings:
     shift: float = 0.0
     threshold: float = 0.5
     zoom: float = 1.0
+    closing: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -54,8 +58,9 @@ class DetectorSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{name} must be a number, got {value!r}")
-        if type(self.head_mean) is not bool:
-            raise ValueError(f"head_mean must be true or false, got {self.head_mean!r}")
+        for name in ("head_mean", "closing"):
+            if type(value := getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false, got {value!r}")
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold must lie in 0..1, got {self.threshold}")
         if not 1.0 <= self.zoom <= 2.0:
@@ -67,6 +72,15 @@ class DetectorSettings:
         return (1.0, self.zoom) if self.zoom > 1 else (1.0,)
 
 
+Maps = TypeVar("Maps", np.ndarray, Tensor)
+
+
+def channels_of(maps: Maps, *, closing: bool) -> Maps:
+    """What a detector reads of float[..., layers, 2, heads, G, G], as in `Prefill`: float[..., channels, G, G]."""
+    chosen = maps[..., :2 if closing else 1, :, :, :]
+    return chosen.reshape(*maps.shape[:-5], -1, *maps.shape[-2:])
+
+
 def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, asks: np.ndarray | float) -> np.ndarray:
     """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds that the decoder would ask."""
     evidence = settings.scale * cnn + settings.first_token * asks + settings.shift
@@ -75,7 +89,7 @@ def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, asks: np
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What one prefill has for the detector. maps: float32[C, G, G], as in `Prefill`. asks: log odds that the decoder would
+    """What one prefill has for the detector. maps: float32[C, G, G] (`channels_of`). asks: log odds that the decoder would
     ask (`Vlm.log_odds_to_ask`)."""
 
     maps: np.ndarray

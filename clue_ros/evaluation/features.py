@@ -15,7 +15,7 @@ from tqdm import tqdm
 from clue_ros.data import it2p
 from clue_ros.data.records import Picture, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.network import View
+from clue_ros.detector.network import View, channels_of
 from clue_ros.evaluation.looks import Target, is_hit
 from clue_ros.evaluation.suites import pairs_of
 from clue_ros.files import replacing
@@ -43,7 +43,7 @@ class Asked:
 class Features:
     """Arrays of n prompts, in one view.
 
-    ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], each map summing to 1.
+    ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], those of the words in `Prefill`.
     hidden float32[n, d]: last hidden state of the newline. cnn float64[n]: the model's
     own CNN alone, a logit. clarify float64[n]: P(first suffix token is the condition). entropy, margin float64[n]: of the
     first location token, nats and difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]:
@@ -119,18 +119,17 @@ def _one(clue: Clue, asked: Asked, zooms: tuple[float, ...], instances: bool) ->
     count = -1
     if instances and asked.label:
         count = len(vlm.instances(vlm.prefill(image, Prompt(f"detect {asked.label}"), layers[:1]), frame.size))
-    return [(asked.ambiguous, asked.instruction, *_seen(clue, prefill, len(layers)), count, right, asked.group)
+    return [(asked.ambiguous, asked.instruction, *_seen(clue, prefill), count, right, asked.group)
             for prefill in prefills]
 
 
-def _seen(clue: Clue, prefill: Prefill, layers: int) -> tuple:
+def _seen(clue: Clue, prefill: Prefill) -> tuple:
     """What is in one prefill: `maps` to `margin`."""
     vlm, settings = clue.vlm, clue.detector.settings
-    maps = prefill.maps.reshape(layers, -1, vlm.grid, vlm.grid)
-    own = View(maps[list(settings.layers)].reshape(-1, vlm.grid, vlm.grid))
+    own = View(channels_of(prefill.maps[list(settings.layers)], closing=settings.closing))
     likely = prefill.logits.softmax(-1).cpu()
     first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
-    return (maps.astype(np.float16), prefill.hidden.cpu().numpy(), clue.detector.judge([own], (1, 1)).cnn,
+    return (prefill.maps[:, 0].astype(np.float16), prefill.hidden.cpu().numpy(), clue.detector.judge([own], (1, 1)).cnn,
             float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first))
 
 

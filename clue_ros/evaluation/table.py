@@ -94,13 +94,13 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
     layers = whole_pictures["train"].maps.shape[1]
-    rows = [*variants.rows(settings.layers[-1], layers), *map(variants.first_token_of, others),
+    rows = [*variants.rows(settings.layers[0], layers), *map(variants.first_token_of, others),
             *map(variants.own_cnn_of, detecting)]
     scores, probabilities = _judge(rows, seen, tests, rounds)
     _compare(scores, probabilities, whole_pictures, rounds)
     contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], whole_pictures[test], rounds)
                                           for test, mine in probabilities[one].items()}
-                 for one, other in variants.contrasts(settings.layers[-1], detecting)}
+                 for one, other in variants.contrasts(settings.layers[0], detecting)}
     whole = {test: {ROWS.get(kind, kind): systems.measure(clue, folder, data.seed, data.episodes,
                                                           out / "systems" / f"{kind}-{test.replace(' ', '')}.json")
                     for kind, clue in models.items()}

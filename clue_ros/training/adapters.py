@@ -48,7 +48,7 @@ def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, source: 
              ) -> Batches:
     """What the adapters learn from: scenes, about which there is always more to say, or the records of a data set."""
     if isinstance(source, SceneImages):
-        return batches_of(config, model, grammar, source, seed, DIALOG_MIXTURE)
+        return replace(batches_of(config, model, grammar, source, seed, DIALOG_MIXTURE), positions=config.positions)
     vision, folder = model.config.vision_config, out / "lessons"
     lessons = keep_lessons(source, folder, vision.image_size)
     return LessonBatches(grammar, vision.image_size, grid_of(vision), config.images, config.prompts, seed, lessons=lessons,
@@ -79,8 +79,9 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
     source = _source(data)
     claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 3)
-    channels = len(config.layers) * model.config.get_text_config().num_attention_heads
-    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom)
+    channels = len(config.layers) * (1 + config.closing) * model.config.get_text_config().num_attention_heads
+    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom,
+                                closing=config.closing)
     torch.manual_seed(seed)
     dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings))
     groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},

@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from clue_ros.files import replacing
+from clue_ros.model_folder import save_weights
 from clue_ros.types import InputError
 
 PARTS = ("model/model.safetensors", "heads.safetensors", "adapter/adapter_model.safetensors")
@@ -36,7 +37,7 @@ def average(runs: Sequence[Path], out: Path) -> Path:
                                      "averaged")
             if Path(part).parent.name:
                 shutil.copytree(runs[0] / Path(part).parent, folder / Path(part).parent)
-            mean = {name: (sum(state[name].float() for state in states) / len(states)).to(weight.dtype).contiguous()
+            mean = {name: (sum(state[name].float() for state in states) / len(states)).to(weight.dtype)
                     for name, weight in states[0].items()}
-            save_file(mean, folder / part, metadata={"format": "pt"})
+            save_weights(mean, folder / part)
     return out

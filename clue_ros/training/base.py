@@ -72,13 +72,15 @@ class Batches(ABC):
 class GroundedBatches(Batches):
     """Augmented scenes and what is said about them.
 
-    twins: chance that the next two images are a counterfactual pair with the same words, where the data has pairs.
+    twins: chance that the next two images are a counterfactual pair with the same words, where the data has pairs. positions:
+    share of those words that must say where in the picture, since "the left mug" of three is the harder to judge.
     places: whether the suffix of a clear prompt says where the object is; else it only names it.
     """
 
     source: SceneImages
     mixture: Mixture = BASE_MIXTURE
     twins: float = 0.0
+    positions: float = 0.0
     places: bool = True
 
     def __call__(self, step: int) -> dict[str, Tensor]:
@@ -120,10 +122,15 @@ class GroundedBatches(Batches):
     def _twins(self, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene, list[Example]]]:
         """Two images and the same words about both; nothing when not enough words fit."""
         (rgb, full), (rgb_fewer, fewer) = self.source.augmented_twins(rng)
-        found = [p for _ in range(self.prompts) if (p := examples.counterfactual(full, fewer, rng, TAUGHT)) is not None]
+        found = [p for _ in range(self.prompts) if (p := self._counterfactual(full, fewer, rng)) is not None]
         if len(found) < self.prompts:
             return []
         return [(rgb, full, [p[0] for p in found]), (rgb_fewer, fewer, [p[1] for p in found])]
+
+    def _counterfactual(self, full: Scene, fewer: Scene, rng: np.random.Generator) -> tuple[Example, Example] | None:
+        """One that says where, if the dice want it and the scenes have it; else any."""
+        where = rng.random() < self.positions and examples.counterfactual(full, fewer, rng, TAUGHT, position=True)
+        return where or examples.counterfactual(full, fewer, rng, TAUGHT)
 
     def _single(self, shares: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene, list[Example]]]:
         """One image and its examples; nothing when not enough words fit."""

@@ -58,8 +58,8 @@ class NamingConfig:
 class AdapterConfig:
     """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
     of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
-    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts. zoom: of the second view that
-    the detector takes when it is used."""
+    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts. layers, closing, zoom: of
+    `DetectorSettings`. twins, positions: of `GroundedBatches`."""
 
     loop: LoopConfig
     images: int = 8
@@ -70,7 +70,9 @@ class AdapterConfig:
     detector: DetectorEmphasis = DetectorEmphasis()
     head_mean: bool = False
     zoom: float = 1.0
+    closing: bool = False
     twins: float = 0.35
+    positions: float = 0.0
     lora_layers: int | None = None
     settle: LoopConfig | None = None
     settle_looks: int = 300
@@ -91,8 +93,8 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
         "further": FurtherConfig(),
         "naming": NamingConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6,
-                                   settle=_SETTLE, zoom=1.1),
+        "ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5,
+                                   layers=(3, 4, 5), closing=True, settle=_SETTLE, zoom=1.1),
     },
     # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
     "fine": {
@@ -102,17 +104,18 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
             refine=LoopConfig(steps=1300, learning_rate=5e-4, weight_decay=0.02, warmup=100, muon=True)),
     },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
+    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, positions=0.5,
+                                       lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it; as long as the shipped detector's last training.
-    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6, settle=_SETTLE,
-                                             head_mean=True, zoom=1.1)},
+    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5,
+                                             settle=_SETTLE, head_mean=True, zoom=1.1)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW,
                                  heads=_SHORT),
         "naming": NamingConfig(_SHORT, 2, 2),
         "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
-        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), settle=_SHORT, settle_looks=2,
+        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), closing=True, settle=_SHORT, settle_looks=2,
                                    settle_batch=4),
     },
     "paligemma2": {

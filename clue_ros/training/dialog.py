@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from clue_ros.data import examples
 from clue_ros.detector.jitter import Symmetry, shaken
-from clue_ros.detector.network import Detector, centres_of
+from clue_ros.detector.network import Detector, DetectorSettings, centres_of, channels_of
 from clue_ros.training.base import Emphasis, Mixture, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
 from clue_ros.training.loop import Losses, to_device
@@ -98,7 +98,7 @@ def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable
     def losses(dialogue: Dialogue, batch: dict[str, Tensor]) -> Losses:
         e, settings = dialogue.emphasis, dialogue.detector.settings
         out = run(dialogue.model, batch, tuple({*settings.layers, e.look_layer, e.point_layer}))
-        terms, right = _detector_terms(dialogue.detector, batch_maps(out, batch, settings.layers), batch, weights)
+        terms, right = _detector_terms(dialogue.detector, batch_maps(out, batch, settings), batch, weights)
         terms["dialog"] = weights.dialog * sum(_dialog_terms(dialogue, out, batch, first_location).values())
         return {"loss": sum(terms.values()), **terms, "right": right}
 
@@ -113,10 +113,10 @@ def look_at(dialogue: Dialogue, batches: Iterable[dict[str, Tensor]]) -> dict[st
     """The attention of a finished model for all prompts of these batches, "maps" of `batch_maps`, and the truth about them;
     point and boxes padded to the most referents of any."""
     dialogue.model.eval()  # no dropout: it is looked at as it will be used
-    layers, rows = dialogue.detector.settings.layers, []
+    settings, rows = dialogue.detector.settings, []
     for batch in batches:
         batch = to_device(batch, dialogue.model.device)
-        maps = batch_maps(run(dialogue.model, batch, layers), batch, layers)
+        maps = batch_maps(run(dialogue.model, batch, settings.layers), batch, settings)
         rows.append(to_device({"maps": maps, **{key: batch[key] for key in SEEN}}, torch.device("cpu")))
     most = max(row["point"].shape[1] for row in rows)
     for row in rows:
@@ -154,16 +154,16 @@ def _detector_terms(detector: Detector, maps: Tensor, batch: dict[str, Tensor], 
     return terms, ((reading.ambiguous > 0) == batch["ambiguous"]).float().mean()
 
 
-def batch_maps(out: Forward, batch: dict[str, Tensor], layers: tuple[int, ...]) -> Tensor:
-    """What `vlm.paligemma.text_to_image` gives for one prompt, for a padded batch: float[B, layers x heads, G, G]."""
+def batch_maps(out: Forward, batch: dict[str, Tensor], settings: DetectorSettings) -> Tensor:
+    """What `Prefill` has for one prompt, for a padded batch, and of it what the detector reads: float[B, channels, G, G]."""
     patches = batch["look"].shape[1]
     grid = round(patches ** 0.5)
     words = batch["words"].float()
     words = words / words.sum(1, keepdim=True)
-    maps = []
-    for layer in layers:
-        maps.append(torch.einsum("bhtn,bt->bhn", image_shares(out.probe.weights[layer], patches), words))
-    return torch.cat(maps, 1).unflatten(-1, (grid, grid))
+    closing = F.one_hot(batch["prefix"] - 1, words.shape[1]).float()
+    rows = torch.stack([words, closing], 1)  # (B, 2, T), what part of each
+    maps = [torch.einsum("bhtn,bkt->bkhn", image_shares(out.probe.weights[layer], patches), rows) for layer in settings.layers]
+    return channels_of(torch.stack(maps, 1).unflatten(-1, (grid, grid)), closing=settings.closing)
 
 
 def sides_loss(sides: Tensor, batch: dict[str, Tensor]) -> Tensor:

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from transformers import (AutoTokenizer, PaliGemmaForConditionalGeneration, PaliGemmaProcessor, PreTrainedTokenizerFast,
                           SiglipImageProcessorPil, SiglipVisionModel)
@@ -38,7 +38,7 @@ from transformers import (AutoTokenizer, PaliGemmaForConditionalGeneration, Pali
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
 from clue_ros.files import replacing
-from clue_ros.model_folder import open_base
+from clue_ros.model_folder import open_base, save_weights
 from clue_ros.offline import network
 from clue_ros.tabletop.scene import Scene
 from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Taught, grounded_losses
@@ -122,7 +122,7 @@ def _heads(config: FurtherConfig, model: PaliGemmaForConditionalGeneration, gram
 
 def _save_heads(taught: Taught, file: Path) -> None:
     with replacing(file) as part:
-        save_file({k: v.contiguous() for k, v in taught.state_dict().items() if not k.startswith("model.")}, part)
+        save_weights({k: v for k, v in taught.state_dict().items() if not k.startswith("model.")}, part)
 
 
 def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, out: Path, *, seed: int = 0) -> Path:
@@ -181,7 +181,7 @@ def _tower(out: Path, loop: LoopConfig, make: Callable[[], tuple[DenseTower, Den
         dense, batches = make()
         fit(dense, batches, dense_losses, loop, out / "vision", name="vision")
         with replacing(done) as part:
-            save_file({k: v.contiguous() for k, v in dense.state_dict().items()}, part)
+            save_weights(dense.state_dict(), part)
     weights = load_file(done)
     part = lambda name: {k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)}  # noqa: E731
     return part("tower."), part("head.")

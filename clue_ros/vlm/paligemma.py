@@ -32,7 +32,8 @@ NEAR = LOCATIONS * 8 // 100  # a corner this many locations away is still that o
 class Prefill:
     """The prefix, understood: everything that is decided afterwards starts here.
 
-    maps: float32[layers x heads, G, G], attention of the words to the image, each map summing to 1. cache: keys and
+    maps: float32[layers, 2, heads, G, G], attention to the image, each map summing to 1: of the words, on average, and of the
+    newline that closes the prefix. cache: keys and
     values of the prefix. words: tokens of instruction and dialog. logits: float32[vocabulary], the decoder's own preference
     for the first suffix token. hidden: float32[d], last hidden state of the newline that closes the prefix.
     """
@@ -108,12 +109,13 @@ class Vlm:
         ids = torch.tensor(encoded.ids[self.grammar.image_tokens:], device=self.device)
         embeddings = torch.cat([features, self._embed(ids[None])], 1)
         words = np.flatnonzero(encoded.words)
-        rows = torch.tensor(words, device=self.device)
+        rows = torch.tensor([*words, len(encoded.ids) - 1], device=self.device)
         probe = Probe(tuple(layers), rows)
         cache = DynamicCache()
         hidden = self._decoder(embeddings, cache, start=0, probe=probe)[0, -1]
-        maps = torch.cat([text_to_image(probe.weights[layer][0], self.grammar.image_tokens) for layer in layers])
-        maps = maps.cpu().numpy().reshape(-1, self.grid, self.grid)
+        parts = (part for layer in layers for part in probe.weights[layer][0].split([len(words), 1], dim=1))
+        maps = torch.stack([text_to_image(part, self.grammar.image_tokens) for part in parts])
+        maps = maps.cpu().numpy().reshape(len(layers), 2, -1, self.grid, self.grid)
         said = tuple(encoded.ids[i] for i in words)
         return Prefill(maps, cache, embeddings.shape[1], said, self._logits(hidden), hidden.float())
 

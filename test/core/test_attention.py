@@ -5,7 +5,10 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from clue_ros.training.dialog import with_adapter
+from clue_ros.data.collate import collate, encode
+from clue_ros.detector.network import DetectorSettings, channels_of
+from clue_ros.training.dialog import batch_maps, with_adapter
+from clue_ros.training.forward import run
 from clue_ros.types import Frame, Prompt
 from clue_ros.vlm.attention import Probe, attention_weights, prefix_mask
 from clue_ros.vlm.paligemma import MAX_QUESTION, NEAR, Vlm, text_to_image
@@ -31,10 +34,28 @@ def test_probe_equals_transformers_eager_attention(tiny, frame, softcap):
     with torch.inference_mode():
         eager = vlm.model(**inputs, output_attentions=True)
     rows = np.flatnonzero(encoded.words)
-    want = torch.cat([text_to_image(eager.attentions[layer][0][:, rows], vlm.grammar.image_tokens) for layer in (0, 2)])
-    got = torch.from_numpy(prefill.maps).flatten(1)
+    want = torch.stack([text_to_image(eager.attentions[layer][0][:, of], vlm.grammar.image_tokens)
+                        for layer in (0, 2) for of in (rows, [-1])])
+    got = torch.from_numpy(prefill.maps).flatten(0, 1).flatten(2)
     assert torch.allclose(got, want, atol=1e-5)
     assert torch.allclose(prefill.logits, eager.logits[0, -1], atol=1e-4)
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_padded_batch_in_training_has_the_maps_of_each_prompt(tiny, frame, some_examples, closing):
+    vlm = Vlm(tiny(), tiny.tokenizer)
+    batch = collate([encode(example, vlm.grammar) for example in some_examples], vlm.grammar.pad)
+    batch |= {"pixel_values": torch.from_numpy(to_pixel_values(frame.rgb, vlm.side))[None],
+              "look": torch.zeros(len(some_examples), vlm.grid ** 2)}
+    channels = 2 * (1 + closing) * vlm.model.config.get_text_config().num_attention_heads
+    settings = DetectorSettings((1, 2), channels, vlm.grid, closing=closing)
+    with torch.inference_mode():
+        together = batch_maps(run(vlm.model, batch, settings.layers), batch, settings)
+    for got, example in zip(together, some_examples, strict=True):
+        maps = vlm.prefill(vlm.encode(frame), example.prompt, settings.layers).maps
+        want = channels_of(maps, closing=closing)
+        assert want.shape == (channels, vlm.grid, vlm.grid) and np.allclose(got, want, atol=1e-5)
+        assert np.array_equal(want[:len(want) // (2 * (1 + closing))], maps[0, 0])
 
 
 def test_one_prefill_serves_every_branch_in_any_order(tiny, frame):

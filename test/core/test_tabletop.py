@@ -65,6 +65,18 @@ def test_removing_the_rival_makes_the_same_words_clear(two_mugs, rng):
     assert doubtful.prompt == clear.prompt and doubtful.ambiguous and not clear.ambiguous
 
 
+def test_twins_whose_words_say_where_can_be_asked_for(crowd):
+    words = [word for position in language.POSITIONS.values() for word in position.adjectives + position.phrases]
+    told = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        fewer = Scene(1, "", crowd.objects[:seed % len(crowd.objects)] + crowd.objects[seed % len(crowd.objects) + 1:])
+        if pair := examples.counterfactual(crowd, fewer, rng, position=True):
+            told += 1
+            assert any(word in pair[0].prompt.instruction for word in words)
+    assert told
+
+
 def test_mirroring_swaps_left_and_right(crowd):
     assert language.by_position(crowd.mirrored().objects, (0, 1, 2), "leftmost") == (2,)
     assert crowd.mirrored().mirrored().objects[0].box == pytest.approx(crowd.objects[0].box)
@@ -205,6 +217,7 @@ def test_no_member_of_a_family_is_like_an_unseen_mesh():
 
 @pytest.mark.parametrize("option, words", (
     (["--proportions", "0.9"], "--proportions 0.9: give a share between 0 and 0.4"),
+    (["--elevation", "5", "20"], "--elevation 5.0 20.0: give two angles between 10 and 90 degrees, the lesser first"),
     (["--block-width", "0.2", "0.1"], "--block-width 0.2 0.1: give two shares between 0.05 and 0.4, the lesser first"),
     (["--unseen", "--varied"], "--unseen has meshes of its own")))
 def test_a_world_that_cannot_be_is_refused_before_anything_is_rendered(tmp_path, monkeypatch, option, words):

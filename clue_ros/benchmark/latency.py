@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.network import View
+from clue_ros.detector.network import View, channels_of
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.types import Frame, InputError
-from clue_ros.vlm.paligemma import BEAMS, MAX_QUESTION, text_to_image
+from clue_ros.vlm.paligemma import BEAMS, MAX_QUESTION, prompt_maps
 from clue_ros.vlm.preprocess import middle, to_pixel_values
 
 
@@ -50,15 +50,14 @@ class Plain:
         """The text of the question or of the location tokens."""
         vlm, grammar, settings = self.vlm, self.vlm.grammar, self.detector.settings
         encoded = grammar.prefix(Dialog.start(instruction).prompt)
-        ids, rows, views = torch.tensor([encoded.ids]), np.flatnonzero(encoded.words), []
+        ids, rows, views = torch.tensor([encoded.ids]), [*np.flatnonzero(encoded.words), -1], []
         for zoom in settings.zooms[::-1]:
             pixels = torch.from_numpy(to_pixel_values(middle(frame.rgb, zoom), vlm.side))[None]
             inputs = {"pixel_values": pixels, "do_sample": False}
             first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8 if zoom == 1 else 1,
                                        output_attentions=True, output_logits=True, return_dict_in_generate=True, **inputs)
-            maps = torch.cat([text_to_image(first.attentions[0][layer][0][:, rows], grammar.image_tokens)
-                              for layer in settings.layers])
-            views.append(View(maps.numpy().reshape(-1, vlm.grid, vlm.grid), vlm.log_odds_to_ask(first.logits[0][0])))
+            maps = prompt_maps([first.attentions[0][layer][0][:, rows] for layer in settings.layers], vlm.grid).numpy()
+            views.append(View(channels_of(maps, closing=settings.closing), vlm.log_odds_to_ask(first.logits[0][0])))
         verdict = self.detector.judge(views[::-1], frame.size)
         if not verdict.is_ambiguous:
             return vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])

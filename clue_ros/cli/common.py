@@ -42,10 +42,10 @@ def share(text: str) -> float:
     return float(text)
 
 
-def add_labelled(parser: argparse.ArgumentParser, reader: str | None = None) -> None:
-    """The options of a command that reads any data set; without a usual reader it must be named."""
+def add_labelled(parser: argparse.ArgumentParser, reader: str | None = None, *, several: bool = False) -> None:
+    """The options of a command that reads any data set, or several of one kind; without a usual reader it must be named."""
     from clue_ros.data.readers import EXPECTED
-    parser.add_argument("--data", required=True, help=EXPECTED)
+    parser.add_argument("--data", required=True, nargs="+" if several else None, help=EXPECTED)
     add_reader(parser, reader)
 
 

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     _adapting(commands, "ivg", "LoRA dialog training: when to ask and what, what answers mean", _ivg)
     ambiguity = _adapting(commands, "ambiguity", "LoRA and the CNN detector, then its calibration", _ambiguity)
     ambiguity.add_argument("--adapter", type=Path, required=True, help="adapter/ of the ivg recipe")
-    ambiguity.add_argument("--validation", type=Path, help="data set with pairs to calibrate on")
+    ambiguity.add_argument("--validation", type=Path, nargs="+", help="data sets with pairs to calibrate on")
     assemble = commands.add_parser("assemble", help="a model folder of its three parts")
     for name in ("base", "adapter", "detector", "out"):
         assemble.add_argument(f"--{name}", type=Path, required=True)
@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
     calibrate = commands.add_parser("calibrate", help="fit P(ambiguous) and the threshold of a model on prompts it was not "
                                                       "trained on")
     calibrate.add_argument("--model", required=True, help="model folder; its detector/ is changed")
-    add_labelled(calibrate, "tabletop")
-    calibrate.add_argument("--limit", type=positive, help="at most so many prompts")
+    add_labelled(calibrate, "tabletop", several=True)
+    calibrate.add_argument("--limit", type=positive, help="at most so many prompts of each data set")
     calibrate.add_argument("--seed", type=natural, default=0)
     calibrate.add_argument("--risk", type=float, default=RISK, help="share of prompts in which it may act wrongly")
     calibrate.add_argument("--zoom", type=float, help="of a second view, which is weighed with the whole picture: 1.1 is a tenth "
@@ -57,7 +57,7 @@ def _recipe(commands, name: str, help_text: str, call, kind: type = Path) -> arg
     parser = commands.add_parser(name, help=help_text)
     parser.add_argument("--data", type=kind, nargs="+", required=True, help="data set folders of clue-tabletop write")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "head-mean", "debug", "paligemma2"), default="tabletop")
+    parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "head-mean", "detector", "debug", "paligemma2"), default="tabletop")
     parser.add_argument("--seed", type=natural, default=0)
     parser.set_defaults(call=call)
     return parser
@@ -126,13 +126,13 @@ def _ambiguity(a: argparse.Namespace) -> None:
     print(f"adapter and detector: {out}")
     if not Path(a.base).is_dir():
         print(f"the base {a.base} is not copied: name it in a model folder, as docs/paligemma2-gpu.md shows"
-              + (f", then calibrate that on {a.validation}" if a.validation else ""))
+              + (f", then calibrate that on {' '.join(map(str, a.validation))}" if a.validation else ""))
         return
     print(f"model: {assemble(Path(a.base), out / 'adapter', out / 'detector', out / 'model')}")
     if a.validation:
         from clue_ros.evaluation.calibrate import calibrate
         from clue_ros.data.readers import Labelled
-        print(calibrate(out / "model", Labelled(a.validation), a.seed))
+        print(calibrate(out / "model", [Labelled(data) for data in a.validation], a.seed))
 
 
 def _assemble(a: argparse.Namespace) -> None:
@@ -142,4 +142,4 @@ def _assemble(a: argparse.Namespace) -> None:
 
 def _calibrate(a: argparse.Namespace) -> None:
     from clue_ros.evaluation.calibrate import calibrate
-    print(calibrate(a.model, labelled_of(a), a.seed, a.risk, a.limit, a.zoom))
+    print(calibrate(a.model, [labelled_of(a, data) for data in a.data], a.seed, a.risk, a.limit, a.zoom))

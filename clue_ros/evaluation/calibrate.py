@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,19 @@ from clue_ros.pipeline import Clue
 from clue_ros.types import RISK, InputError
 
 
-def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RISK, limit: int | None = None,
+def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: float = RISK, limit: int | None = None,
               zoom: float | None = None) -> str:
-    """Set P, threshold and, if it is given, the second view of the model's detector from prompts of `data`; a sentence that says
-    what they are.
+    """Set P, threshold and, if it is given, the second view of the model's detector from prompts of all `data`; a sentence that
+    says what they are.
 
     P is fitted to all prompts; the threshold is of P's that were fitted without theirs (`cross_fitted`). Of the tabletop the
-    counterfactual pairs are used. limit: at most so many prompts (pairs, of the tabletop). zoom: of the second view
+    counterfactual pairs are used. limit: at most so many prompts of each (pairs, of the tabletop). zoom: of the second view
     (`DetectorSettings`), else as it is. InputError for a risk outside 0..1, a zoom outside 1..2, and prompts that are all clear or
     all ambiguous.
     """
     check_risk(risk)  # before the data set is looked at, which takes long
-    data.check()
+    for one in data:
+        one.check()
     folder = find(model)
     clue = load(folder, calibrated=False)  # what is made anew may be damaged
     if zoom is not None:
@@ -44,9 +46,10 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
     try:
         after, probability = cross_fitted(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, group, seed)
     except InputError as error:
-        raise InputError(f"{data.data} is no data set to calibrate on: {error}") from error
+        raise InputError(f"{', '.join(str(one.data) for one in data)} is no data set to calibrate on: {error}") from error
+    names = " and ".join(Path(one.data).name + one.part.words() for one in data)
     calibration = Calibration(
-        f"{len(probability)} prompts of {Path(data.data).name}, seed {seed}{data.part.words()}",
+        f"{len(probability)} prompts of {names}, seed {seed}",
         tuple(map(float, probability)), tuple(map(bool, seen.wrong)), tuple(map(int, group)), risk)
     threshold = calibration.threshold()
     clue.detector.settings = replace(after, threshold=threshold)
@@ -60,7 +63,13 @@ def calibrate(model: str | Path, data: Labelled, seed: int = 0, risk: float = RI
             f"at risk {risk:g} it asks when P >= {threshold:.2f}, that is {(probability >= threshold).mean():.2f} of the time")
 
 
-def _seen(clue: Clue, data: Labelled, seed: int, limit: int | None) -> Seen:
-    if data.reader == "tabletop":
-        return look_at_pairs(clue, SceneImages(data.data), seed, limit, data.part, questions=False).seen
-    return Seen.of(look_at(clue, data, seed, limit))
+def _seen(clue: Clue, data: Sequence[Labelled], seed: int, limit: int | None) -> Seen:
+    """Of all data sets, whose groups are told apart."""
+    found = []
+    for number, one in enumerate(data):
+        if one.reader == "tabletop":
+            seen = look_at_pairs(clue, SceneImages(one.data), seed, limit, one.part, questions=False).seen
+        else:
+            seen = Seen.of(look_at(clue, one, seed, limit))
+        found.append(replace(seen, groups=np.array([f"{number} {group}" for group in seen.groups])))
+    return Seen(*(np.concatenate([getattr(seen, field.name) for seen in found]) for field in fields(Seen)))

@@ -84,10 +84,11 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
                                 closing=config.closing)
     torch.manual_seed(seed)
     dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings))
-    groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},
-              {"params": list(dialogue.detector.parameters()), "lr": config.detector_rate}]
-    fit(dialogue, batches, ambiguity_losses(grammar.first_location, config.detector), replace(config.loop, seed=seed), out,
-        groups=groups, name="ambiguity", stop_after=stop_after)
+    if config.loop is not None:
+        groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},
+                  {"params": list(dialogue.detector.parameters()), "lr": config.detector_rate}]
+        fit(dialogue, batches, ambiguity_losses(grammar.first_location, config.detector), replace(config.loop, seed=seed), out,
+            groups=groups, name="ambiguity", stop_after=stop_after)
     dialogue.peft.save_pretrained(out / "adapter")
     if config.settle and stop_after is None:
         _settle(dialogue, replace(batches, seed=seed + 7), config, out / "settle", seed)

@@ -56,12 +56,13 @@ class NamingConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; detector_rate the CNN's. lora_layers: how many
+    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; without a `loop` the adapter stays as it is (ambiguity
+    only). detector_rate: the CNN's. lora_layers: how many
     of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
     moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts. layers, closing, zoom: of
     `DetectorSettings`. twins, positions: of `GroundedBatches`."""
 
-    loop: LoopConfig
+    loop: LoopConfig | None
     images: int = 8
     prompts: int = 4
     detector_rate: float = 1e-3
@@ -104,11 +105,13 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
             refine=LoopConfig(steps=1300, learning_rate=5e-4, weight_decay=0.02, warmup=100, muon=True)),
     },
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, positions=0.5,
-                                       lora_layers=4)},
+    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it; as long as the shipped detector's last training.
-    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5,
-                                             settle=_SETTLE, head_mean=True, zoom=1.1)},
+    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6, settle=_SETTLE,
+                                             head_mean=True, zoom=1.1)},
+    # The detector alone, on an adapter that stays as it is.
+    "detector": {"ambiguity": AdapterConfig(None, twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True,
+                                            settle=replace(_SETTLE, steps=1800), settle_looks=360, zoom=1.1)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW,

@@ -15,10 +15,10 @@ The last one leaves the model in runs/ambiguity/model, calibrated. Of other part
 
 For ablations: `clue-train naming --base runs/base/model --out runs/naming` makes a base that was never taught where things are
 (runs/naming/model), `ivg --config half-full` a LoRA on the decoder's first half only, `ambiguity --config head-mean` a detector on
-the heads' mean. Each takes `--config debug` to run in under a minute on a CPU. `--config paligemma2 --base
-google/paligemma2-3b-mix-448` (a folder, or an id with `--allow-download`) trains the adapters of the published model by the same
-code. The adapters' recipes themselves are in `adapters`; they also learn from photographs, as the paper's do from InViG
-(`--reader invig`, in `lessons`).
+the heads' mean. `ambiguity --config detector` trains the detector alone, on an adapter that stays as it is. Each takes `--config
+debug` to run in under a minute on a CPU. `--config paligemma2 --base google/paligemma2-3b-mix-448` (a folder, or an id with
+`--allow-download`) trains the adapters of the published model by the same code. The adapters' recipes themselves are in `adapters`;
+they also learn from photographs, as the paper's do from InViG (`--reader invig`, in `lessons`).
 """
 
 from __future__ import annotations

@@ -61,6 +61,12 @@ def text_to_image(weights: Tensor, image_tokens: int) -> Tensor:
     return image_shares(weights, image_tokens).mean(-2)
 
 
+def prompt_maps(weights: Sequence[Tensor], grid: int) -> Tensor:
+    """`Prefill.maps` of float[heads, rows, keys] of each layer, whose last row is the closing newline's, the others the words'."""
+    maps = [text_to_image(rows, grid ** 2) for layer in weights for rows in (layer[:, :-1], layer[:, -1:])]
+    return torch.stack(maps).unflatten(-1, (grid, grid)).unflatten(0, (len(weights), 2))
+
+
 def image_shares(weights: Tensor, image_tokens: int) -> Tensor:
     """What share of a row's attention to the image each image token has, float32[..., image_tokens]."""
     shares = weights[..., :image_tokens].float()
@@ -113,9 +119,7 @@ class Vlm:
         probe = Probe(tuple(layers), rows)
         cache = DynamicCache()
         hidden = self._decoder(embeddings, cache, start=0, probe=probe)[0, -1]
-        parts = (part for layer in layers for part in probe.weights[layer][0].split([len(words), 1], dim=1))
-        maps = torch.stack([text_to_image(part, self.grammar.image_tokens) for part in parts])
-        maps = maps.cpu().numpy().reshape(len(layers), 2, -1, self.grid, self.grid)
+        maps = prompt_maps([probe.weights[layer][0] for layer in layers], self.grid).cpu().numpy()
         said = tuple(encoded.ids[i] for i in words)
         return Prefill(maps, cache, embeddings.shape[1], said, self._logits(hidden), hidden.float())
 

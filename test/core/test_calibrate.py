@@ -45,13 +45,20 @@ def instances(scenes):
 def test_calibrating_twice_changes_nothing(model, scenes):
     """It starts from the CNN's own logits, not from the calibrated P."""
     def said_and_written():
-        said = calibrate(model, Labelled(scenes))
+        said = calibrate(model, [Labelled(scenes)])
         return said, *((model / "detector" / name).read_text() for name in ("config.json", "calibration.json"))
     before = (model / "detector" / "calibration.json").read_text()
     first = said_and_written()
     assert "calibrated on 6 prompts of pairs" in first[0] and first[2] != before
     assert said_and_written() == first
     assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0"
+
+
+def test_two_data_sets_are_calibrated_on_as_one(model, scenes):
+    said = calibrate(model, [Labelled(scenes)] * 2)
+    kept = load(model, "cpu").calibration
+    assert "calibrated on 12 prompts of pairs and pairs" in said
+    assert max(kept.group) == 5 and [kept.group.count(k) for k in range(6)] == [2] * 6  # a pair of one is none of the other
 
 
 def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
@@ -64,7 +71,7 @@ def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
     logged = predictions.score(predictions.read_predictions(log))
     assert logged["ambiguity AUROC"].value == table["ambiguity AUROC"].value
     assert logged["Acc@0.5 (IoU >= 0.5)"].value == table["clear prompts: right object"].value
-    assert "calibrated on" in calibrate(model, Labelled(instances, "coco"))
+    assert "calibrated on" in calibrate(model, [Labelled(instances, "coco")])
     assert load(model, "cpu").calibration.data.endswith(" prompts of instances.json, seed 0")
 
 
@@ -73,7 +80,7 @@ def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):
     first = {(a["image_id"], a["category_id"]): a for a in reversed(record["annotations"])}
     instances.write_text(json.dumps(record | {"annotations": list(first.values())}))
     with pytest.raises(InputError, match="instances.json is no data set to calibrate on: both clear and ambiguous prompts are needed"):
-        calibrate(model, Labelled(instances, "coco"))
+        calibrate(model, [Labelled(instances, "coco")])
 
 
 @pytest.mark.parametrize("damaged", ["{", '{"data": "x", "probability": [0.5], "wrong": [0]}'])
@@ -81,18 +88,18 @@ def test_a_calibration_that_cannot_be_read_is_made_anew(model, scenes, damaged):
     (model / "detector" / "calibration.json").write_text(damaged)
     with pytest.raises(RuntimeError, match="calibration.json cannot be read: `clue-train calibrate` makes it"):
         load(model, "cpu")
-    calibrate(model, Labelled(scenes))
+    calibrate(model, [Labelled(scenes)])
     assert load(model, "cpu").calibration.risk == 0.05
 
 
 def test_options_of_another_reader_are_refused_before_anything_is_looked_at(model, scenes):
     with pytest.raises(InputError, match="a split and downloads are InViG's"):
-        calibrate(model, Labelled(scenes, split="test"))
+        calibrate(model, [Labelled(scenes, split="test")])
 
 
 def test_there_is_no_such_model(scenes):
     with pytest.raises(RuntimeError, match="no model folder nowhere"):
-        calibrate("nowhere", Labelled(scenes))
+        calibrate("nowhere", [Labelled(scenes)])
 
 
 def test_two_parts_share_no_picture(instances):

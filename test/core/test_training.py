@@ -54,6 +54,15 @@ def test_a_stopped_run_resumes_to_the_same_loss(data, trained, tmp_path):
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
+def test_a_detector_can_be_trained_on_an_adapter_that_stays_as_it_is(data, trained, tmp_path):
+    alone = dataclasses.replace(DEBUG["ambiguity"], loop=None)
+    out = train_ambiguity(alone, [data], trained / "base", trained / "adapter", tmp_path / "out")
+    name = "adapter/adapter_model.safetensors"
+    before, after = load_file(trained / name), load_file(out / name)
+    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+    assert len(losses(out / "settle")) and not (out / "log.jsonl").exists()
+
+
 @pytest.mark.parametrize("config", ["tabletop", "paligemma2"])
 def test_a_config_for_another_decoder_is_refused(data, trained, tmp_path, config):
     with pytest.raises(InputError, match="the base has 3: use --config"):

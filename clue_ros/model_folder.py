@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, PaliGemmaForConditionalGeneration, PreTr
 from transformers.utils import logging as transformers_logging
 
 from clue_ros.detector import calibration
-from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.detector.network import Detector, DetectorSettings, channel_count
 from clue_ros.offline import network
 from clue_ros.pipeline import Clue
 from clue_ros.shipped import shipped
@@ -134,7 +134,7 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{config} describes no detector: {_reason(error)}") from error
     text = vlm.model.config.get_text_config()
-    wanted = (len(settings.layers) * (1 + settings.closing) * text.num_attention_heads, vlm.grid)
+    wanted = (channel_count(settings.layers, text.num_attention_heads, closing=settings.closing), vlm.grid)
     if (settings.channels, settings.grid) != wanted or max(settings.layers) >= text.num_hidden_layers:
         raise ModelError(f"{config} was made for another model: it says layers, channels, grid = {settings.layers}, "
                          f"{settings.channels}, {settings.grid}; this base has {text.num_hidden_layers} layers and gives "

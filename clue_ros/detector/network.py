@@ -81,6 +81,11 @@ def channels_of(maps: Maps, *, closing: bool) -> Maps:
     return chosen.reshape(*maps.shape[:-5], -1, *maps.shape[-2:])
 
 
+def channel_count(layers: Sequence[int], heads: int, *, closing: bool) -> int:
+    """How many maps `channels_of` gives."""
+    return len(layers) * (1 + closing) * heads
+
+
 def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, asks: np.ndarray | float) -> np.ndarray:
     """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds that the decoder would ask."""
     evidence = settings.scale * cnn + settings.first_token * asks + settings.shift

@@ -15,7 +15,7 @@ from tqdm import trange
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.detector.network import Detector, DetectorSettings, channel_count
 from clue_ros.model_folder import save_detector
 from clue_ros.training.base import Batches
 from clue_ros.training.configs import AdapterConfig
@@ -79,7 +79,7 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
     source = _source(data)
     claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 3)
-    channels = len(config.layers) * (1 + config.closing) * model.config.get_text_config().num_attention_heads
+    channels = channel_count(config.layers, model.config.get_text_config().num_attention_heads, closing=config.closing)
     settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom,
                                 closing=config.closing)
     torch.manual_seed(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from clue_ros.types import Ambiguity, Prompt, Turn
+from clue_ros.types import Prompt, Turn
 from clue_ros.vlm.tokens import clean_text
 
 SYNONYMS = {"little": "small", "large": "big"}
@@ -45,11 +45,6 @@ class Dialog:
             raise ValueError("there is no open question to answer")
         turn = Turn(self.open_question, clean_text(text, "answer"))
         return Dialog(Prompt(self.prompt.instruction, (*self.prompt.turns, turn)), None, self.turn_limit)
-
-
-def should_ask(ambiguity: Ambiguity, dialog: Dialog) -> bool:
-    """Ask when the detector says so and the turn limit allows it; at the limit point at the likeliest object."""
-    return ambiguity.is_ambiguous and dialog.may_ask()
 
 
 def picks_an_offer(turn: Turn) -> bool:

@@ -23,7 +23,7 @@ import numpy as np
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector, View, channels_of
-from clue_ros.dialog import Dialog, meaning, place_taken, should_ask
+from clue_ros.dialog import Dialog, meaning, place_taken
 from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
@@ -46,6 +46,20 @@ class Belief:
         return self.box is not None
 
 
+@dataclass(frozen=True, eq=False)
+class Understanding:
+    """What is made of a prompt before anything is decided. prefill: of the whole picture, in which a question or a box is decoded."""
+
+    prefill: Prefill
+    ambiguity: Ambiguity
+    belief: Belief
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether to ask, while the turn limit allows it."""
+        return self.ambiguity.is_ambiguous and not self.belief.settled
+
+
 class Clue:
     """A model that knows when it does not know. Not thread-safe: call it from one thread."""
 
@@ -56,23 +70,33 @@ class Clue:
     def look(self, frame: Frame, dialog: Dialog) -> Decision:
         """One decision about what is meant: a question while in doubt and allowed to ask, else a grounding."""
         times: dict[str, float] = {}
-        with _timed(times, "encode"):
-            image = self.vlm.encode(frame)
-        with _timed(times, "prefill"):
-            prefill = self.vlm.prefill(image, dialog.prompt, self.detector.settings.layers)
-        with _timed(times, "detect"):
-            ambiguity = self.notice(prefill, frame, dialog.prompt)
-        with _timed(times, "belief"):
-            belief = self.belief(frame, dialog.prompt)
+        seen = self.understand(frame, dialog.prompt, times)
         outcome: Question | Grounding | None = None
-        if not belief.settled and should_ask(ambiguity, dialog):
+        if seen.in_doubt and dialog.may_ask():
             with _timed(times, "question"):
-                outcome = self.new_question(prefill, dialog.prompt)
+                outcome = self.new_question(seen.prefill, dialog.prompt)
         if outcome is None:
             with _timed(times, "locate"):
-                outcome = self.point(prefill, frame, belief)
+                outcome = self.point(seen.prefill, frame, seen.belief)
         times["total"] = sum(times.values())
-        return Decision(ambiguity, outcome, times, belief.settled)
+        return Decision(seen.ambiguity, outcome, times, seen.belief.settled)
+
+    def understand(self, frame: Frame, prompt: Prompt, times: dict[str, float] | None = None) -> Understanding:
+        """Look, and notice. times: gets the milliseconds of each stage."""
+        times = {} if times is None else times
+        with _timed(times, "encode"):
+            self.vlm.encode(frame)  # kept by it: what follows looks at the same image
+        with _timed(times, "prefill"):
+            prefill = self.prefill(frame, prompt)
+        with _timed(times, "detect"):
+            ambiguity = self.notice(prefill, frame, prompt)
+        with _timed(times, "belief"):
+            belief = self.belief(frame, prompt)
+        return Understanding(prefill, ambiguity, belief)
+
+    def prefill(self, frame: Frame, prompt: Prompt, zoom: float = 1.0) -> Prefill:
+        """The decoder's reading of the prompt beside the picture, or beside its middle that many times as large."""
+        return self.vlm.prefill(self.vlm.encode(frame, zoom), prompt, self.detector.settings.layers)
 
     def new_question(self, prefill: Prefill, prompt: Prompt) -> Question | None:
         """The likeliest question that was not answered before, be it with its options in another order: nobody wants to be asked
@@ -91,7 +115,7 @@ class Clue:
         if place is None:
             return Belief()
         earlier = Prompt(prompt.instruction, prompt.turns[:-1])
-        before = self.vlm.prefill(self.vlm.encode(frame), earlier, self.detector.settings.layers)
+        before = self.prefill(frame, earlier)
         seen = self.detector.judge([self._view(before)], frame.size).candidates
         meant = sorted((c.box for c in seen if c.score >= SURE), key=lambda box: box.centre[place.axis])
         gaps = np.diff([box.centre[place.axis] for box in meant])
@@ -108,8 +132,7 @@ class Clue:
     def warm_up(self) -> None:
         """Take every way through the model once on an empty picture, so that the first look is as fast as the second."""
         frame, prompt = Frame(np.full((480, 640, 3), 128, np.uint8)), Prompt("the object")
-        prefill = self.vlm.prefill(self.vlm.encode(frame), prompt, self.detector.settings.layers)
-        self.notice(prefill, frame, prompt)
+        prefill = self.understand(frame, prompt).prefill
         self.vlm.question(prefill)
         self.vlm.another_question(prefill, lambda _: False)  # by beam search, which the first may not have needed
         self.vlm.locate(prefill, frame.size)
@@ -117,8 +140,7 @@ class Clue:
     def notice(self, prefill: Prefill, frame: Frame, prompt: Prompt) -> Ambiguity:
         """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask; and of those of a
         second view, where the detector was calibrated for one: objects that are larger, and cut into patches elsewhere."""
-        settings = self.detector.settings
-        nearer = [self.vlm.prefill(self.vlm.encode(frame, zoom), prompt, settings.layers) for zoom in settings.zooms[1:]]
+        nearer = [self.prefill(frame, prompt, zoom) for zoom in self.detector.settings.zooms[1:]]
         return self.detector.judge([*map(self._view, (prefill, *nearer))], frame.size, self.threshold)
 
     def _view(self, prefill: Prefill) -> View:

@@ -87,6 +87,13 @@ def digest(lines: tuple[str, ...]) -> str:
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest() if lines else ""
 
 
+def code_hash() -> str:
+    """One SHA-256 of what decides and what measures: the package's own Python, without its ROS nodes, training and commands."""
+    root = Path(__file__).parent
+    parts = sorted(path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in ("ros", "training", "cli"))
+    return digest(tuple(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root).as_posix()}" for path in parts))
+
+
 def versions() -> tuple[str, ...]:
     """"clue_ros 0.1.0", "python 3.11.2", and the libraries that compute."""
     return (f"clue_ros {own_version()}", f"python {platform.python_version()}",

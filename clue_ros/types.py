@@ -107,7 +107,7 @@ class Ambiguity:
 
     probability: calibrated P(ambiguous), 0..1. heatmap: float32[rows, cols], 0..1, the probability that a cell belongs
     to a candidate; row 0 is the top of the image. The instruction is ambiguous when probability >= threshold. cnn, asks: what
-    was weighed for it, the mean of the views: the CNN's logit, and the log odds that the decoder by itself would ask.
+    was weighed for it: the CNN's logit, and the log odds that the decoder by itself would ask, each bounded and averaged over views.
     """
 
     probability: float

@@ -6,6 +6,7 @@ the maps, the same detector on the same layer, and a second `generate`, with as 
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import View, channels_of
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import find, load, load_vlm
-from clue_ros.types import Frame, InputError
+from clue_ros.types import Ambiguity, Frame, InputError
 from clue_ros.vlm.paligemma import BEAMS, MAX_QUESTION, prompt_maps
 from clue_ros.vlm.preprocess import middle, to_pixel_values
 
@@ -46,8 +47,8 @@ class Plain:
         self.detector = detector
 
     @torch.inference_mode()
-    def decide(self, frame: Frame, instruction: str) -> str:
-        """The text of the question or of the location tokens."""
+    def decide(self, frame: Frame, instruction: str) -> tuple[Ambiguity, str]:
+        """The verdict, and the text of the question or of the location tokens."""
         vlm, grammar, settings = self.vlm, self.vlm.grammar, self.detector.settings
         encoded = grammar.prefix(Dialog.start(instruction).prompt)
         ids, rows, views = torch.tensor([encoded.ids]), [*np.flatnonzero(encoded.words), -1], []
@@ -60,28 +61,30 @@ class Plain:
             views.append(View(channels_of(maps, closing=settings.closing), vlm.log_odds_to_ask(first.logits[0][0])))
         verdict = self.detector.judge(views[::-1], frame.size)
         if not verdict.is_ambiguous:
-            return vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
+            return verdict, vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
         asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)
         types = torch.zeros_like(asking)
         types[0, -1] = 1
         asked = vlm.model.generate(input_ids=asking, token_type_ids=types, max_new_tokens=MAX_QUESTION, num_beams=BEAMS,
                                    length_penalty=0.0, **inputs)
-        return grammar.text(asked[0, asking.shape[1]:].tolist())
+        return verdict, grammar.text(asked[0, asking.shape[1]:].tolist())
 
 
 def measure(model: str, data: Path, *, runs: int = 200, warmup: int = 20, seed: int = 0) -> list[Timing]:
-    """Both ways on the same frames in turn, clear and ambiguous instructions alike often; distinct frames throughout."""
+    """Both ways on the same frames in turn, clear and ambiguous instructions alike often; no scene again before all had their
+    turn."""
     clue, source, rng = load(model, "cpu"), SceneImages(data), np.random.default_rng(seed)
     plain = Plain(find(model), clue.detector)
     times: dict[str, list[float]] = {"plain transformers": [], "clue_ros": []}
+    scenes = itertools.chain.from_iterable(rng.permutation(len(source)) for _ in itertools.count())
     done = drawn = 0
     with tqdm(total=runs + warmup, desc="decisions") as bar:
         while done < runs + warmup:
             if (drawn := drawn + 1) > 20 * (runs + warmup):
                 raise InputError(f"{data} holds too few scenes about which both a clear and an ambiguous instruction can be "
                                  "given")
-            rgb, scene = source[int(rng.integers(len(source)))]
-            example = (examples.ambiguous if done % 2 else examples.clear)(scene, rng)
+            rgb, scene = source[int(next(scenes))]
+            example = (examples.ambiguous if done % 2 else examples.clear)(scene, rng, source.phrasing)
             if example is None:
                 continue
             frame, text = Frame(rgb), example.prompt.instruction

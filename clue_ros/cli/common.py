@@ -67,7 +67,7 @@ def labelled_of(a: argparse.Namespace, data: str | None = None) -> Labelled:
     """What those options name. data: instead of theirs."""
     from clue_ros.data.readers import Labelled
     from clue_ros.data.records import Part
-    return Labelled(data or a.data, a.reader, a.part or Part(), a.split, a.allow_download, tuple(a.topics))
+    return Labelled(data or a.data, a.reader, a.part or Part(), a.split, a.allow_download, tuple(a.topics), a.seed)
 
 
 def _part(text: str) -> Part:

@@ -57,7 +57,7 @@ def _recipe(commands, name: str, help_text: str, call, kind: type = Path) -> arg
     parser = commands.add_parser(name, help=help_text)
     parser.add_argument("--data", type=kind, nargs="+", required=True, help="data set folders of clue-tabletop write")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--config", choices=("tabletop", "fine", "half-full", "head-mean", "detector", "debug", "paligemma2"), default="tabletop")
+    parser.add_argument("--config", default="tabletop", help="numbers of the recipe, by name, as in clue_ros/training/configs.py")
     parser.add_argument("--seed", type=natural, default=0)
     parser.set_defaults(call=call)
     return parser
@@ -88,7 +88,7 @@ def _teaching(a: argparse.Namespace):
 def _config(arguments: argparse.Namespace, recipe: str):
     from clue_ros.training.configs import CONFIGS
     from clue_ros.types import InputError
-    if recipe not in CONFIGS[arguments.config]:
+    if recipe not in CONFIGS.get(arguments.config, ()):
         having = [name for name, recipes in CONFIGS.items() if recipe in recipes]
         raise InputError(f"config {arguments.config} has no {recipe} recipe: take --config {' or '.join(having)}")
     return CONFIGS[arguments.config][recipe]

@@ -24,7 +24,7 @@ EXPECTED = ("tabletop: folder of clue-tabletop write; coco: instances file; invi
 @dataclass(frozen=True)
 class Labelled:
     """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG. topics: of
-    a recording, the images and the instructions."""
+    a recording, the images and the instructions. seed: draws the words about tabletop scenes; the other data sets have theirs."""
 
     data: str | Path
     reader: str = "tabletop"
@@ -32,6 +32,7 @@ class Labelled:
     split: str | None = None
     allow_download: bool = False
     topics: tuple[str, str] = (IMAGE, INSTRUCTION)
+    seed: int = 0
 
     def check(self) -> None:
         """InputError for an option that is not this reader's."""
@@ -45,4 +46,6 @@ class Labelled:
             return read_invig(self.data, self.split, allow_download=self.allow_download)
         if self.reader == "recording":
             return read_recording(self.data, *self.topics)
+        if self.reader == "tabletop":
+            return read_tabletop(self.data, seed=self.seed)
         return READERS[self.reader](Path(self.data))

@@ -31,7 +31,8 @@ def _tile(source: SceneImages, index: int, rng: np.random.Generator) -> np.ndarr
     """One scene with its words below, uint8[HEIGHT + STRIP, WIDTH, 3]."""
     rgb, scene = source[index]
     image = cv2.resize(rgb, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    example = (examples.ambiguous if index % 2 else examples.clear)(scene, rng, source.phrasing) or examples.clear(scene, rng)
+    example = (examples.ambiguous if index % 2 else examples.clear)(scene, rng, source.phrasing) or examples.clear(
+        scene, rng, source.phrasing)
     for k, item in enumerate(scene.objects):
         x1, y1, x2, y2 = (int(v * side) for v, side in zip(item.box, (WIDTH, HEIGHT) * 2))
         cv2.rectangle(image, (x1, y1), (x2, y2), MEANT if example and k in example.referents else OTHER, 2)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,9 @@ def check_risk(risk: float) -> None:
     """InputError when it is no share."""
     if not 0.0 <= risk <= 1.0:
         raise InputError(f"a risk lies between 0 and 1, got {risk}")
+
+
+Fit = Callable[[DetectorSettings, np.ndarray, np.ndarray, np.ndarray], DetectorSettings]  # as `calibrated`
 
 
 def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray) -> DetectorSettings:
@@ -43,7 +47,7 @@ def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.nd
 
 
 def cross_fitted(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, group: np.ndarray,
-                 seed: int = 0) -> tuple[DetectorSettings, np.ndarray]:
+                 seed: int = 0, fit: Fit = calibrated) -> tuple[DetectorSettings, np.ndarray]:
     """Settings calibrated on all prompts, and P of each, float64[n], by a scaling fitted without it: P of what it was fitted to
     would look surer than it is.
 
@@ -58,9 +62,9 @@ def cross_fitted(settings: DetectorSettings, score: np.ndarray, first_token: np.
         mine = fold == k
         if mine.all() or truth[~mine].all() or not truth[~mine].any():
             raise InputError("both clear and ambiguous prompts are needed, each about several pictures")
-        fitted = calibrated(settings, score[~mine], first_token[~mine], truth[~mine])
+        fitted = fit(settings, score[~mine], first_token[~mine], truth[~mine])
         probability[mine] = probability_of(fitted, score[mine], first_token[mine])
-    return calibrated(settings, score, first_token, truth), probability
+    return fit(settings, score, first_token, truth), probability
 
 
 def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float]:
@@ -90,8 +94,10 @@ class Calibration:
         """The greatest threshold at which the robot acts wrongly in at most `risk` (default: its own) of such prompts.
 
         Conformal risk control (Angelopoulos et al., arXiv 2208.02814) for the loss "acts, and that is wrong", averaged over
-        a group. It can only grow with the threshold, and the expected loss on a new group, exchangeable with these n, is at
-        most `risk` when (sum of losses + 1) / (n + 1) <= risk. A risk too small for n groups to show gives 0: ask always.
+        a group. It can only grow with the threshold, and of one scaling the loss on a new group, exchangeable with these n, is at
+        most `risk`, in expectation over both, when (sum of losses + 1) / (n + 1) <= risk. P of each is here of a scaling fitted to the
+        others, whose three numbers hardly differ (`cross_fitted`): so it holds nearly, not to the letter. A risk too small for n
+        groups to show gives 0: ask always.
         """
         risk = self.risk if risk is None else risk
         check_risk(risk)
@@ -130,3 +136,17 @@ class Calibration:
         if len(lengths) > 1 or not all(0 <= p <= 1 for p in (*made.probability, made.risk)):
             raise ModelError(f"{path} is no calibration: it needs as many P, 0 to 1, as verdicts and groups, and a risk")
         return made
+
+
+def conformal(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, wrong: np.ndarray,
+              group: np.ndarray, *, data: str = "", risk: float = RISK, seed: int = 0, fit: Fit = calibrated,
+              ) -> tuple[DetectorSettings, Calibration]:
+    """Settings whose P is calibrated and whose threshold keeps the risk, and what they were made from.
+
+    score, first_token, truth: as for `calibrated`; wrong bool[n], data: as in `Calibration`. group [n]: any labels. InputError as
+    `cross_fitted`.
+    """
+    _, number = np.unique(group, return_inverse=True)
+    settings, probability = cross_fitted(settings, score, first_token, truth, number, seed, fit)
+    made = Calibration(data, tuple(map(float, probability)), tuple(map(bool, wrong)), tuple(map(int, number)), risk)
+    return replace(settings, threshold=made.threshold()), made

@@ -22,6 +22,7 @@ from clue_ros.types import Ambiguity, Box, Candidate, ModelError
 MOST = 4096  # of anything that is counted in a detector: a damaged file must not take the memory
 RIVALS = 3  # candidates that the verdict compares
 ABSENT = -12.0  # logit of a rival that is not there
+SUREST = 4.0  # log odds; no opinion about one view counts for more, since among unfamiliar things each is surer than it is right
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class DetectorSettings:
     layers: probed decoder layers, 0-based, a middle one first. closing: whether the newline that closes the prompt is read
     beside the words. channels: layers x heads, twice as many with `closing`. grid: image tokens a side. scale, first_token, shift:
     calibration, P = sigmoid(scale x logit + first_token x log odds of the decoder's own first token + shift); with
-    first_token 0 it is Platt's. threshold: of the calibrated P. zoom: logit and log odds are the mean of two views, the whole
-    picture and its middle that many times as large (test-time augmentation); 1: of the whole picture alone.
+    first_token 0 it is Platt's. threshold: of the calibrated P. zoom: logit and log odds are the mean of two views, each `bounded`,
+    the whole picture and its middle that many times as large (test-time augmentation); 1: of the whole picture alone.
     """
 
     layers: tuple[int, ...]
@@ -86,8 +87,14 @@ def channel_count(layers: Sequence[int], heads: int, *, closing: bool) -> int:
     return len(layers) * (1 + closing) * heads
 
 
+def bounded(log_odds: np.ndarray) -> np.ndarray:
+    """float64 of the same shape: as they are near 0, never beyond +-`SUREST`."""
+    return SUREST * np.tanh(np.asarray(log_odds, np.float64) / SUREST)
+
+
 def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, asks: np.ndarray | float) -> np.ndarray:
-    """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds that the decoder would ask."""
+    """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds that the decoder would ask, each the mean
+    of the views' (`bounded`)."""
     evidence = settings.scale * cnn + settings.first_token * asks + settings.shift
     return 0.5 * (1 + np.tanh(0.5 * evidence))  # the logistic function, which cannot overflow so
 
@@ -156,7 +163,7 @@ class Detector(nn.Module):
                                  f"{list(view.maps.shape)}: it was trained for another model")
         reading = self(torch.from_numpy(np.stack([view.maps for view in views])).to(self.dense.weight.device))
         heat = reading.cells[0].sigmoid().cpu().numpy()
-        cnn, asks = float(reading.ambiguous.mean()), float(np.mean([view.asks for view in views]))
+        cnn, asks = (float(bounded(opinions).mean()) for opinions in (reading.ambiguous.cpu().numpy(), [view.asks for view in views]))
         probability = float(probability_of(s, cnn, asks))
         if not (math.isfinite(probability) and np.isfinite(heat).all()):
             raise ModelError("the detector's verdict is no number: use another dtype than the present one, or copy the "

@@ -11,7 +11,7 @@ import numpy as np
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import Calibration, check_risk, cross_fitted
+from clue_ros.detector.calibration import check_risk, conformal
 from clue_ros.evaluation.looks import Seen
 from clue_ros.evaluation.records import look_at
 from clue_ros.evaluation.suites import look_at_pairs
@@ -42,17 +42,13 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
         except ValueError as error:
             raise InputError(str(error)) from error
     seen = _seen(clue, data, seed, limit)
-    _, group = np.unique(seen.groups, return_inverse=True)
+    names = " and ".join(Path(one.data).name + one.part.words() for one in data)
     try:
-        after, probability = cross_fitted(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, group, seed)
+        after, calibration = conformal(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, risk=risk,
+                                       seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}")
     except InputError as error:
         raise InputError(f"{', '.join(str(one.data) for one in data)} is no data set to calibrate on: {error}") from error
-    names = " and ".join(Path(one.data).name + one.part.words() for one in data)
-    calibration = Calibration(
-        f"{len(probability)} prompts of {names}, seed {seed}",
-        tuple(map(float, probability)), tuple(map(bool, seen.wrong)), tuple(map(int, group)), risk)
-    threshold = calibration.threshold()
-    clue.detector.settings = replace(after, threshold=threshold)
+    clue.detector.settings = after
     with replacing(folder / "detector") as part:  # never the one's P with the other's threshold
         shutil.rmtree(part, ignore_errors=True)
         save_detector(clue.detector, part)
@@ -60,7 +56,8 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
         shutil.rmtree(folder / "detector")
     return (f"calibrated on {calibration.data}: P = sigmoid({after.scale:.3f} x the CNN's logit "
             f"{after.first_token:+.3f} x the first token's log odds {after.shift:+.3f}); "
-            f"at risk {risk:g} it asks when P >= {threshold:.2f}, that is {(probability >= threshold).mean():.2f} of the time")
+            f"at risk {risk:g} it asks when P >= {after.threshold:.2f}, that is "
+            f"{np.mean(np.array(calibration.probability) >= after.threshold):.2f} of the time")
 
 
 def _seen(clue: Clue, data: Sequence[Labelled], seed: int, limit: int | None) -> Seen:

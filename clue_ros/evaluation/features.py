@@ -45,7 +45,7 @@ class Features:
 
     ambiguous bool[n]. words: the instructions, str[n]. maps float16[n, layers, heads, G, G], those of the words in `Prefill`.
     hidden float32[n, d]: last hidden state of the newline. cnn float64[n]: the model's
-    own CNN alone, a logit. clarify float64[n]: P(first suffix token is the condition). entropy, margin float64[n]: of the
+    own CNN alone, a bounded logit. clarify float64[n]: P(first suffix token is the condition). entropy, margin float64[n]: of the
     first location token, nats and difference of the two likeliest places that lie 5 % of the image apart. instances int64[n]:
     boxes that `detect LABEL` gives, -1 where there is no label. right float64[n]: whether the model's box is
     the object in mind, 0 or 1, NaN where nobody says. groups str[n]: `Asked.group`.
@@ -100,8 +100,7 @@ def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instanc
     keys = [{f.name: f"{f.name} x{zoom:g}" for f in fields(Features)} for zoom in zooms]
     if file.is_file():
         kept = np.load(file, allow_pickle=False)
-        if all(key in kept for view in keys for key in view.values()):  # not of another version of this package
-            return tuple(Features(**{name: kept[key] for name, key in view.items()}) for view in keys)
+        return tuple(Features(**{name: kept[key] for name, key in view.items()}) for view in keys)
     rows = [_one(clue, asked, zooms, instances) for asked in tqdm(list(prompts), desc=name)]
     found = tuple(Features(*(np.array(column) for column in zip(*view))) for view in zip(*rows))
     with replacing(file) as part:

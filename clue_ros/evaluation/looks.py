@@ -17,12 +17,6 @@ Table = dict[str, Score]
 Target = Box | tuple[float, float]  # pixels; only a point on the object where no more is known
 
 
-def understand(clue: Clue, frame: Frame, prompt: Prompt) -> tuple[Prefill, Ambiguity]:
-    """Encode, prefill and the detector's verdict, as `Clue.look` does before it decides."""
-    prefill = clue.vlm.prefill(clue.vlm.encode(frame), prompt, clue.detector.settings.layers)
-    return prefill, clue.notice(prefill, frame, prompt)
-
-
 def is_hit(box: Box, target: Target) -> bool:
     """Whether a box is that object: IoU >= 0.5 with its box, or its point inside."""
     return box.iou(target) >= 0.5 if isinstance(target, Box) else box.contains(*target)
@@ -44,9 +38,9 @@ def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Targ
          ) -> tuple[Look, Prefill]:
     """Take it; the prefill is for those who want to ask on, and too large to be kept for many. ambiguous and group: as in
     `Look`; target: what the person has in mind."""
-    prefill, verdict = understand(clue, frame, prompt)
-    right = None if target is None else is_hit(clue.point(prefill, frame, clue.belief(frame, prompt)).box, target)
-    return Look(ambiguous, verdict, right, group), prefill
+    seen = clue.understand(frame, prompt)
+    right = None if target is None else is_hit(clue.point(seen.prefill, frame, seen.belief).box, target)
+    return Look(ambiguous, seen.ambiguity, right, group), seen.prefill
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,11 @@ class Seen:
 
 
 def verdict_scores(clue: Clue, seen: Seen) -> Table:
-    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it."""
+    """`detection_scores` at the threshold the risk sets, and F1 at P = 0.5 beside it. InputError where all prompts are of one
+    kind, of which there is nothing to tell apart."""
+    if seen.ambiguous.all() or not seen.ambiguous.any():
+        kind, other = ("ambiguous", "clear") if seen.ambiguous.any() else ("clear", "ambiguous")
+        raise InputError(f"all {len(seen.ambiguous)} prompts that were drawn are {kind}: ambiguity is scored on both kinds, so take "
+                         f"data with {other} ones, or draw more (--limit)")
     scores = detection_scores(seen.ambiguous, seen.probability, clue.threshold, groups=seen.groups)
     return scores | {"F1 at P 0.5": bootstrap(f1, seen.ambiguous, seen.probability >= 0.5, groups=seen.groups)}

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Record, draw
-from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, understand, verdict_scores
+from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, verdict_scores
 from clue_ros.evaluation.metrics import bootstrap, risk_scores
 from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
@@ -77,12 +77,11 @@ def write_predictions(clue: Clue, data: Labelled, file: Path, seed: int = 0, lim
 
 def _prediction(clue: Clue, record: Record) -> dict:
     frame = record.picture.frame()
-    prefill, verdict = understand(clue, frame, record.prompt)
-    belief = clue.belief(frame, record.prompt)
-    found, asks = clue.point(prefill, frame, belief), verdict.is_ambiguous and not belief.settled
-    question = clue.new_question(prefill, record.prompt) if asks else None
+    seen = clue.understand(frame, record.prompt)
+    found = clue.point(seen.prefill, frame, seen.belief)
+    question = clue.new_question(seen.prefill, record.prompt) if seen.in_doubt else None
     said = {"id": record.id, "image": record.picture.name, "instruction": record.prompt.instruction,
-            "bbox": _corners(found.box), "label": found.label, "probability": float(verdict.probability),
+            "bbox": _corners(found.box), "label": found.label, "probability": float(seen.ambiguity.probability),
             "question": question and question.text}
     if record.ambiguous is not None:
         said["ambiguous"] = record.ambiguous

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,7 +24,12 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write(table: dict[str, Score], settings: dict, file: Path) -> None:
-    """JSON with the settings that made the table (data, seed, model) and every score."""
+    """JSON with the settings that made the table (data, seed, model) and every score; null for what is no number."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    record = {"settings": settings, "scores": {k: dataclasses.asdict(v) for k, v in table.items()}}
-    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record = {"settings": settings, "scores": {k: plain(v) for k, v in table.items()}}
+    file.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def plain(score: Score) -> dict[str, float | None]:
+    """Of a score, as JSON has it."""
+    return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(score).items()}

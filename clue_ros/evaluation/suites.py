@@ -50,7 +50,7 @@ def grounding(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
 
 def _pointed(clue: Clue, frame: Frame, example: Example) -> tuple[Prefill, float]:
     """Of one prompt, understood; IoU of the box with the one object meant."""
-    prefill = clue.vlm.prefill(clue.vlm.encode(frame), example.prompt, clue.detector.settings.layers)
+    prefill = clue.prefill(frame, example.prompt)
     box = clue.point(prefill, frame, clue.belief(frame, example.prompt)).box
     return prefill, box.iou(in_pixels(example.boxes[0], frame.size))
 

@@ -23,12 +23,12 @@ NOISY = f"success, {NOISE:.0%} of the answers wrong"
 def measure(clue: Clue, folder: Path, seed: int, limit: int | None, file: Path) -> Table:
     """All that one model does on one tabletop folder, from the file if an earlier run left it. limit: at most so many clear
     instructions, and so many pairs."""
-    return _kept(file, suites.GIVEN, lambda: _measure(clue, folder, seed, limit))
+    return _kept(file, lambda: _measure(clue, folder, seed, limit))
 
 
 def measure_on_photographs(clue: Clue, folder: Path, seed: int, limit: int | None, file: Path) -> Table:
     """Where it points in IT2P's photographs, on `limit` clear commands; from the file if an earlier run left it."""
-    return _kept(file, suites.POINTING, lambda: suites.pointing(clue, folder, seed, limit))
+    return _kept(file, lambda: suites.pointing(clue, folder, seed, limit))
 
 
 def _measure(clue: Clue, folder: Path, seed: int, limit: int | None) -> Table:
@@ -44,10 +44,10 @@ def _measure(clue: Clue, folder: Path, seed: int, limit: int | None) -> Table:
         "acts wrongly": played["acts wrongly: guesses, or points at another object"]}
 
 
-def _kept(file: Path, having: str, measured: Callable[[], Table]) -> Table:
-    """What was measured, from the file if an earlier run left it and had this score."""
-    if file.is_file() and having in (there := json.loads(file.read_text(encoding="utf-8"))):
-        return {name: Score(**score) for name, score in there.items()}
+def _kept(file: Path, measured: Callable[[], Table]) -> Table:
+    """What was measured, from the file if an earlier run left it."""
+    if file.is_file():
+        return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
     table = measured()
     with replacing(file) as part:
         part.write_text(json.dumps({name: dataclasses.asdict(score) for name, score in table.items()}, indent=1) + "\n",

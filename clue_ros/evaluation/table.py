@@ -19,18 +19,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from clue_ros.detector.calibration import Calibration, calibrated, fit_platt
-from clue_ros.detector.network import probability_of
+from clue_ros.detector.calibration import Calibration, conformal, fit_platt
+from clue_ros.detector.network import DetectorSettings, probability_of
 from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features, Views
 from clue_ros.evaluation.looks import Table
 from clue_ros.evaluation.metrics import (ACTS_WRONGLY, ASKS, AURC, Score, area_under_risk_coverage, auroc, bootstrap,
                                          detection_scores, risk_scores)
-from clue_ros.evaluation.report import grid
+from clue_ros.evaluation.report import grid, plain
 from clue_ros.evaluation.variants import Variant
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
-from clue_ros.provenance import digest, hash_files, hash_model
+from clue_ros.provenance import code_hash, commit, digest, hash_files, hash_model, versions
 from clue_ros.types import InputError
 
 BEHIND = "AUROC behind ours"
@@ -83,13 +83,13 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
                          "other than adapted and base")
     own = hash_model(find(model))
     others = {folder.name: hash_model(folder) for folder in also}
-    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests()},
+    made_by = {"code": code_hash(), "versions": versions(), "device": str(device)}
+    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests(), **made_by},
            {"adapted": own, "base": own, **others})
     detecting = [name for name, files in others.items() if _weights(files) != _weights(own)]
     models = _models(model, also, device)
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
-    for kind in models.keys() - {"adapted"}:
-        _recalibrate(models[kind], seen[kind]["held-out"])
+    judged = {kind: _recalibrated(clue, seen[kind]["held-out"]) for kind, clue in models.items()}  # all on the same pairs
     whole_pictures = {name: views[0] for name, views in seen["adapted"].items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
@@ -103,18 +103,19 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
                  for one, other in variants.contrasts(settings.layers[0], detecting)}
     whole = {test: {ROWS.get(kind, kind): systems.measure(clue, folder, data.seed, data.episodes,
                                                           out / "systems" / f"{kind}-{test.replace(' ', '')}.json")
-                    for kind, clue in models.items()}
+                    for kind, clue in judged.items()}
              for test, folder in (("dataset 1", data.test), ("dataset 2", data.unseen)) if folder}
     if data.photographs:
         whole["dataset 3"] = {ROWS.get(kind, kind): systems.measure_on_photographs(
             clue, data.photographs, data.seed, data.photograph_limit, out / "systems" / f"{kind}-dataset3.json")
-            for kind, clue in models.items()}
+            for kind, clue in judged.items()}
     risks = {test: _risks(models["adapted"].calibration, whole_pictures[test],
                           probability_of(settings, *_own_scores(seen["adapted"][test]))) for test in tests}
     plots.draw(out, whole_pictures, probabilities, {row.name: {test: seen[row.model][test][0] for test in tests} for row in rows},
                scores, layers)
     (out / "table.json").write_text(json.dumps({
-        "settings": {"model": str(model), **{k: str(v) for k, v in vars(data).items()}},
+        "settings": {"model": str(model), **{k: str(v) for k, v in vars(data).items()}, "commit": commit(), **made_by},
+        "models": {"adapted": own} | others,
         **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole),
                                                     ("risks", risks))}},
         indent=1) + "\n", encoding="utf-8")
@@ -151,12 +152,12 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[s
 
 
 def _claim(folder: Path, data: dict, models: dict) -> None:
-    """InputError when the features there are of other data, or of a model that has changed since. Further models may come."""
+    """InputError when what lies there is of other data, or of a model, code or library that has changed since. Further models may come."""
     file, mine = folder / "settings.json", json.loads(json.dumps(data | models))  # as it reads back: tuples are lists
     there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if any(there[key] != value for key, value in mine.items() if key in there):
-        raise InputError(f"{folder} holds what another model, or the same with other data, gave: give another --out, or "
-                         "remove it")
+        raise InputError(f"{folder} holds what another model, other data or another version of this package gave: give another "
+                         "--out, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(there | mine, indent=1), encoding="utf-8")
 
@@ -170,18 +171,22 @@ def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:
     return {"adapted": adapted, "base": base} | others
 
 
-def _recalibrate(clue: Clue, held_out: Views) -> None:
-    """P, and the threshold of the usual risk, as the shipped model has them: of its own. (A detector of other attention is.)"""
-    settings, truth = clue.detector.settings, held_out[0]
-    cnn, asks = _own_scores(held_out)
+def _recalibrated(clue: Clue, held_out: Views) -> Clue:
+    """The model with P and the threshold of the usual risk from these pairs, as `clue-train calibrate` makes them; where its CNN
+    tells nothing, as that of other attention may, from its first token alone."""
+    truth, detector = held_out[0], copy.deepcopy(clue.detector)
+    known = (*_own_scores(held_out), truth.ambiguous, truth.wrong, truth.groups)
     try:
-        settings = calibrated(settings, cnn, asks, truth.ambiguous)
-    except InputError:  # its CNN tells nothing: the first token alone
-        (weight,), shift = fit_platt(asks[:, None], truth.ambiguous)
-        settings = dataclasses.replace(settings, scale=0.0, first_token=weight, shift=shift)
-    clue.detector.settings = settings
-    _, group = np.unique(truth.groups, return_inverse=True)
-    clue.threshold = Calibration("", probability_of(settings, cnn, asks), truth.wrong, group).threshold()
+        detector.settings, calibration = conformal(detector.settings, *known)
+    except InputError:
+        detector.settings, calibration = conformal(detector.settings, *known, fit=_first_token_alone)
+    return Clue(clue.vlm, detector, calibration)
+
+
+def _first_token_alone(settings: DetectorSettings, _: np.ndarray, asks: np.ndarray, truth: np.ndarray) -> DetectorSettings:
+    """As `calibrated`, without the CNN."""
+    (weight,), shift = fit_platt(asks[:, None], truth)
+    return dataclasses.replace(settings, scale=0.0, first_token=weight, shift=shift)
 
 
 def _own_scores(views: Views) -> np.ndarray:
@@ -236,7 +241,7 @@ def _signed(score: Score) -> str:
 
 def _plain(tree: object) -> object:
     """Scores, however deep, as JSON has them."""
-    return dataclasses.asdict(tree) if isinstance(tree, Score) else {key: _plain(value) for key, value in tree.items()}
+    return plain(tree) if isinstance(tree, Score) else {key: _plain(value) for key, value in tree.items()}
 
 
 def markdown(scores: dict[str, dict[str, Table]], test: str) -> str:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from clue_ros.detector.calibration import fit_platt
 from clue_ros.detector.jitter import Symmetry, shaken
-from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.detector.network import Detector, DetectorSettings, bounded
 from clue_ros.evaluation.features import Features, Views
 from clue_ros.evaluation.metrics import best_f1_threshold
 
@@ -75,7 +75,7 @@ def fit(variant: Variant, train: Views, held_out: Views) -> Fitted:
 
 def own_verdict(_: Features) -> Scorer:
     """The model's own CNN and its decoder's first token, both float[n, 2]."""
-    return lambda f: np.stack([f.cnn, log_odds(f.clarify)], 1)  # as the model itself
+    return lambda f: np.stack([f.cnn, bounded(log_odds(f.clarify))], 1)  # as the model itself
 
 
 def log_odds(probability: np.ndarray, least: float = 1e-6) -> np.ndarray:

@@ -84,5 +84,6 @@ def write(folder: str | Path, count: int, seed: int, *, world: World = World(), 
     with context.Pool(workers) as pool, (folder / "scenes.jsonl").open("w") as out:
         results = pool.imap(_render_one, jobs, chunksize=8)
         for scenes in tqdm(results, total=count, desc="rendering", unit="scene", disable=not progress):
-            out.writelines(to_json(scene) + "\n" for scene in scenes)
+            out.write("".join(to_json(scene) + "\n" for scene in scenes))
+            out.flush()  # whole lines, also when it is killed
     return folder

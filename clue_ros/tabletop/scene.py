@@ -81,10 +81,17 @@ def to_json(scene: Scene) -> str:
 
 
 def from_json(line: str) -> Scene:
-    """Inverse of `to_json`."""
+    """Inverse of `to_json`. ValueError for what can be no scene."""
     record = json.loads(line)
-    objects = tuple(SceneObject(**{**o, "box": tuple(o["box"])}) for o in record.pop("objects"))
-    return Scene(**record, objects=objects)
+    objects = tuple(SceneObject(**{**o, "box": tuple(map(float, o["box"]))}) for o in record.pop("objects"))
+    scene = Scene(**record, objects=objects)
+    if not objects or not all(o.shape in SHAPES and o.colour in COLOURS and o.size in SIZES for o in objects):
+        raise ValueError(f"it needs objects whose shape, colour and size are of {SHAPES + COLOURS + SIZES}")
+    if not all(len(o.box) == 4 and 0 <= o.box[0] < o.box[2] <= 1 and 0 <= o.box[1] < o.box[3] <= 1 for o in objects):
+        raise ValueError("a box is x1 < x2 and y1 < y2, from 0 to 1")
+    if scene.pair is not None and scene.pair < 0:
+        raise ValueError(f"there is no scene {scene.pair} to be its twin")
+    return scene
 
 
 def read_scenes(folder: str | Path) -> list[Scene]:
@@ -98,6 +105,8 @@ def read_scenes(folder: str | Path) -> list[Scene]:
         try:
             scenes += [from_json(line)] if line.strip() else []
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}, line {number} is no scene: {error!r}; write the data set anew with "
+            raise InputError(f"{path}, line {number} is no scene ({error or type(error).__name__}); write the data set anew with "
                              "`clue-tabletop write`") from error
+    if not scenes:
+        raise InputError(f"{path} holds no scene: write the data set anew with `clue-tabletop write`")
     return scenes

@@ -63,7 +63,7 @@ def lesson_of(record: Record, picture: int) -> Lesson | None:
 
 def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
     """The lessons of a data set, written to `folder` with their pictures, or as an earlier run left them there. InputError when
-    there are none."""
+    there are none, or when they teach only to ask or only to point: such a model would do nothing else."""
     done = folder / "lessons.jsonl"
     if not done.is_file():
         untold: Counter[str] = Counter()
@@ -73,9 +73,12 @@ def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
         if untold:
             log.warning("%s: left out %d x %s", labelled.data, untold[UNTOLD], UNTOLD)
     lessons = [_read(json.loads(line)) for line in done.read_text(encoding="utf-8").splitlines()]
-    if not lessons:
+    kinds = {lesson.example.question is None for lesson in lessons}
+    if len(kinds) < 2:
         done.unlink()
-        raise InputError(f"{labelled.data} teaches nothing: no record says what is right to answer, a question or one box")
+        only = {True: "nothing but to point", False: "nothing but to ask"}[kinds.pop()] if kinds else "nothing"
+        raise InputError(f"{labelled.data} teaches {only}: it needs records whose one object has a box, and others which are "
+                         "ambiguous")
     return lessons
 
 

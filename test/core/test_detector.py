@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clue_ros.detector.calibration import Calibration, calibrated, cross_fitted
-from clue_ros.detector.network import Detector, DetectorSettings, View, boxes_of, candidates_of, rivals
+from clue_ros.detector.network import SUREST, Detector, DetectorSettings, View, bounded, boxes_of, candidates_of, rivals
 from clue_ros.types import Box, InputError, ModelError
 from clue_ros.vlm.paligemma import text_to_image
 
@@ -123,9 +123,16 @@ def test_the_verdict_is_of_all_views_and_the_places_are_of_the_first():
     views = View(blobs(rng, 1), -2.0), View(blobs(rng, 2), 6.0)
     whole, near = (detector.judge([view], (64, 48)) for view in views)
     both = detector.judge(views, (64, 48))
-    assert both.cnn == pytest.approx((whole.cnn + near.cnn) / 2, abs=1e-5) and both.asks == 2.0
+    assert both.cnn == pytest.approx((whole.cnn + near.cnn) / 2, abs=1e-5)
+    assert both.asks == pytest.approx((whole.asks + near.asks) / 2) and whole.asks == pytest.approx(-2.0, abs=0.2)
     assert both.probability == pytest.approx(1 / (1 + np.exp(-both.cnn - 1.0)), abs=1e-5)
     assert np.allclose(both.heatmap, whole.heatmap, atol=1e-5) and not np.allclose(both.heatmap, near.heatmap, atol=1e-4)
+
+
+def test_an_opinion_counts_as_it_is_near_doubt_and_never_outweighs_all_others():
+    doubts, sure = np.linspace(-1, 1, 9), np.array([-1e6, -12.0, 12.0, 1e6])
+    assert np.abs(bounded(doubts) - doubts).max() < 0.03 and np.abs(bounded(sure)).max() <= SUREST
+    assert (np.diff(bounded(np.linspace(-12, 12, 99))) > 0).all()  # alone it orders prompts as before
 
 
 def test_the_risk_asked_for_is_kept_on_new_prompts():

@@ -60,6 +60,17 @@ def test_lessons_are_what_the_records_say_and_are_kept(tmp_path, monkeypatch):
     assert keep_lessons(invig(tmp_path), tmp_path / "kept", 64) == found
 
 
+def test_data_that_would_teach_but_one_thing_is_refused(tmp_path, monkeypatch):
+    clear = [Record(Picture(str(k), lambda: np.zeros((8, 8, 3), np.uint8)), Prompt(REQUEST), str(k), "some", False, (Box(1, 1, 4, 4),))
+             for k in range(2)]
+    asking = [dataclasses.replace(record, ambiguous=True, boxes=()) for record in clear]
+    for records, only in ((clear, "to point"), (asking, "to ask")):
+        monkeypatch.setattr(Labelled, "read", lambda _: records)
+        with pytest.raises(InputError, match=f"teaches nothing but {only}: it needs"):
+            keep_lessons(Labelled(tmp_path), tmp_path / only, 64)
+        assert not (tmp_path / only / "lessons.jsonl").exists()
+
+
 def test_a_batch_says_what_is_right_to_answer_and_where(batches):
     grammar, seen = batches.grammar, set()
     for step in range(8):
@@ -129,6 +140,6 @@ def test_where_nobody_worded_a_question_the_token_alone_is_taught(trained):
 def test_a_data_set_that_teaches_nothing_is_refused(tmp_path):
     nobody = dataclasses.replace(invig(tmp_path), part=next(
         p for n in range(1, 40) if not any((p := Part(n, 40)).holds(f"train-0.jsonl, row {k}") for k in range(3))))
-    with pytest.raises(InputError, match="teaches nothing: no record says"):
+    with pytest.raises(InputError, match="teaches nothing: it needs records"):
         keep_lessons(nobody, tmp_path / "kept", 64)
     assert not (tmp_path / "kept/lessons.jsonl").exists()

@@ -8,12 +8,14 @@ import pytest
 from tabletop_scenes import scene_of
 
 from clue_ros.data.it2p import read_commands, read_it2p
+from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Picture, Reading, Record
 from clue_ros.data.tabletop import read_tabletop
-from clue_ros.tabletop.scene import to_json
+from clue_ros.tabletop.scene import Scene, SceneObject, to_json
 from clue_ros.types import Box, InputError, Prompt
 
 ONE, OTHER = Box(0, 0, 2, 2), Box(4, 4, 6, 6)
+BLOCK = to_json(Scene(2, "1.png", (SceneObject("block", "red", "small", (0.1, 0.1, 0.5, 0.5)),)))
 RED = np.full((6, 8, 3), (255, 0, 0), np.uint8)
 
 
@@ -99,6 +101,11 @@ def tabletop(tmp_path):
     return tmp_path
 
 
+def test_the_seed_draws_the_words(tabletop):
+    said = [[r.prompt.instruction for r in Labelled(tabletop, seed=seed).read()] for seed in range(8)]
+    assert said[0] == [r.prompt.instruction for r in Labelled(tabletop).read()] and len({tuple(words) for words in said}) > 1
+
+
 def test_tabletop_records_have_boxes_in_pixels_of_their_picture(tabletop):
     reading = read_tabletop(tabletop, seed=3)
     records = list(reading)
@@ -112,7 +119,10 @@ def test_tabletop_records_have_boxes_in_pixels_of_their_picture(tabletop):
 
 
 @pytest.mark.parametrize("line", ["{", "{}", "[]", '{"id": 1, "image": "1.png", "objects": 3}',
-                                  '{"id": 1, "image": "1.png", "objects": [{"shape": "mug"}]}'])
+                                  '{"id": 1, "image": "1.png", "objects": [{"shape": "mug"}]}',
+                                  '{"id": 1, "image": "1.png", "objects": []}',
+                                  *(BLOCK.replace(*change) for change in (("red", "pink"), ("0.5", "NaN"), ("0.1", "0.9"),
+                                                                          ('"pair":null', '"pair":-1')))])
 def test_a_line_that_is_no_scene_is_named(tabletop, line):
     with (tabletop / "scenes.jsonl").open("a") as file:
         file.write("\n" + line + "\n")

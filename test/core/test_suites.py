@@ -6,9 +6,15 @@ import shutil
 import numpy as np
 import pytest
 
-from clue_ros.benchmark.latency import measure
+from clue_ros.benchmark.latency import Plain, measure
 from clue_ros.cli import evaluate, look
+from clue_ros.data.records import Picture
+from clue_ros.dialog import Dialog
+from clue_ros.evaluation import report
+from clue_ros.evaluation.metrics import Score
+from clue_ros.model_folder import find, load
 from clue_ros.tabletop.scene import read_scenes
+from clue_ros.types import Question
 
 
 @pytest.fixture
@@ -103,6 +109,31 @@ def test_a_count_below_one_is_refused_by_the_command_line(call, capsys):
 def test_a_look_at_a_photograph(call, scenes):
     step = next(s for s in json.loads((scenes / "demo.json").read_text()) if s["expect"] == "box")
     assert "box: x " in call(look.main, scenes / step["image"], step["say"])
+
+
+@pytest.mark.parametrize("unlike", ["clear", "ambiguous"])
+def test_photographs_of_one_kind_are_no_score_of_ambiguity(call, photographs, unlike):
+    for file in (photographs / ("commands" if unlike == "clear" else "ambiguous")).iterdir():
+        file.write_text("")
+    with pytest.raises(SystemExit, match="error: (all|no|there)"):
+        call(evaluate.main, "it2p", "--data", photographs)
+
+
+def test_a_score_that_is_no_number_is_null_in_json(tmp_path):
+    report.write({"F1": Score(float("nan"), 0.0, 1.0, 3)}, {}, tmp_path / "scores.json")
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["F1"] == {"value": None, "low": 0.0, "high": 1.0, "count": 3}
+
+
+def test_the_peer_of_the_benchmark_decides_as_the_robot_does(scenes):
+    clue = load("tabletop", "cpu")
+    plain = Plain(find("tabletop"), clue.detector)
+    for step in json.loads((scenes / "demo.json").read_text()):
+        frame = Picture.of_bytes(step["image"], np.frombuffer((scenes / step["image"]).read_bytes(), np.uint8)).frame()
+        decision = clue.look(frame, Dialog.start(step["say"]))
+        verdict, said = plain.decide(frame, step["say"])
+        assert verdict.probability == pytest.approx(decision.ambiguity.probability, abs=1e-3)
+        asks = isinstance(decision.outcome, Question)
+        assert said == decision.outcome.text if asks else said.startswith("<loc")
 
 
 def test_both_ways_to_decide_are_timed_on_the_same_frames(scenes):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_ros.dialog import Dialog, Place, meaning, picks_an_offer, place_taken, should_ask
-from clue_ros.types import Ambiguity, Box, Frame, InputError, Turn
+from clue_ros.dialog import Dialog, Place, meaning, picks_an_offer, place_taken
+from clue_ros.types import Box, Frame, InputError, Turn
 
 numbers = st.floats(0, 100)
 boxes = st.builds(lambda a, b, c, d: Box(min(a, c), min(b, d), max(a, c), max(b, d)), numbers, numbers, numbers, numbers)
@@ -30,13 +30,11 @@ def test_a_frame_says_what_it_needs(pixels):
 
 
 def test_a_dialog_remembers_and_stops_asking_at_its_limit():
-    doubt = Ambiguity(0.9, 0.5, np.zeros((1, 1), np.float32))
     dialog = Dialog.start("  pick up the mug ", turn_limit=1)
-    assert dialog.prompt.instruction == "pick up the mug" and should_ask(doubt, dialog)
+    assert dialog.prompt.instruction == "pick up the mug" and dialog.may_ask()
     dialog = dialog.ask("red or blue?").answer("red")
     assert dialog.prompt.turns[0].question == "red or blue?" and dialog.prompt.turns[0].answer == "red"
-    assert not should_ask(doubt, dialog)
-    assert not should_ask(Ambiguity(0.4, 0.5, doubt.heatmap), Dialog.start("x"))
+    assert not dialog.may_ask()
 
 
 def test_an_answer_needs_a_question():

@@ -46,6 +46,11 @@ class Dialog:
         turn = Turn(self.open_question, clean_text(text, "answer"))
         return Dialog(Prompt(self.prompt.instruction, (*self.prompt.turns, turn)), None, self.turn_limit)
 
+    def take_back(self) -> Dialog:
+        """The dialog before its last answer, whose question is open again."""
+        *earlier, last = self.prompt.turns
+        return Dialog(Prompt(self.prompt.instruction, tuple(earlier)), last.question, self.turn_limit)
+
 
 def picks_an_offer(turn: Turn) -> bool:
     """Whether the answer takes one of the question's options and says nothing new: "the left one please", not "no, the red

@@ -18,6 +18,10 @@ class InputError(ValueError):
     """The caller's image, text or settings cannot be used; the message names the cause and the cure."""
 
 
+class TooLongError(InputError):
+    """More was said than the model can read; the message names both lengths."""
+
+
 class ModelError(RuntimeError):
     """A model folder or one of its files cannot be used; the message names the file."""
 

@@ -215,8 +215,8 @@ class PickPlace(Node):
         b = found.box
         print(f"robot   {found.label} at [{b.x1:.0f} {b.y1:.0f} {b.x2:.0f} {b.y2:.0f}], score {found.score:.2f}", flush=True)
         if found.outcome == GroundedObject.OUTCOME_TURN_LIMIT:
-            raise Failure("the robot is still in doubt whether that is the object, and asked as often as it may: nothing is "
-                          "picked; say it in other words, or let it ask more often (parameter turn_limit)")
+            raise Failure(f"the robot is still in doubt whether that is the object, after {found.questions_asked} question(s), and has "
+                          "no other, or may ask no more (parameter turn_limit): nothing is picked; say it in other words")
         return found
 
     def locate(self, found: GroundedObject) -> PointStamped:

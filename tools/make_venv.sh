@@ -6,6 +6,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+if [[ $(uname -m) != x86_64 ]]; then
+  echo "ROS 2 comes here as wheels for x86-64, and this machine is $(uname -m): build the package with colcon on a ROS 2" \
+       "installation instead, see \"On a robot\" in README.md" >&2
+  exit 1
+fi
+
 suitable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
 if ! suitable .venv/bin/python; then

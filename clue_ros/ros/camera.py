@@ -19,9 +19,10 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from clue_ros.ros.begin import begin
+from clue_ros.ros.begin import AT_START, begin
 from clue_ros.ros.conversions import image_from_rgb
 from clue_ros.ros.pictures import open_source
+from clue_ros.ros.spinning import spin
 from clue_ros.types import InputError
 
 DAY = 86400  # seconds
@@ -40,10 +41,8 @@ class Camera(Node):
 
     def __init__(self, manual: bool = False, **options):
         super().__init__("clue_camera", **options)
-        source = self.declare_parameter("source", "").value
-        rate = self.declare_parameter("rate", 5.0).value
-        hold = self.declare_parameter("hold", 20.0).value
-        seed = self.declare_parameter("seed", 0).value
+        source, rate, hold, seed = (self.declare_parameter(name, value, AT_START).value for name, value in (
+            ("source", ""), ("rate", 5.0), ("hold", 20.0), ("seed", 0)))
         if not (0 < rate <= 1000 and 0 <= hold <= DAY and seed >= 0):
             raise InputError(f"rate is {rate:g}, hold {hold:g} and seed {seed}: give a rate above 0 up to 1000, a hold of 0 to {DAY} and "
                              "a seed of 0 or more")
@@ -86,7 +85,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the camera until it is stopped; exit code 1 when the source cannot be read."""
     begin(args)
     try:
-        rclpy.spin(Camera())
+        spin(Camera())
     except (InputError, ParameterException) as error:
         rclpy.logging.get_logger("clue_camera").fatal(str(error))
         sys.exit(1)

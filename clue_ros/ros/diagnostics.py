@@ -24,9 +24,10 @@ from clue_ros.ros.qos import RELIABLE
 from clue_ros.ros.session import Event, Finished, Looked, Outcome, Phase, Session, Snapshot
 from clue_ros.ros.target import Target
 from clue_ros.ros.words import OnChange
-from clue_ros.ros.worker import Desk
+from clue_ros.ros.worker import Desk, Worker
 
 GRACE = 5.0  # seconds that a camera may take to come up before its absence is trouble
+SLOW = 10.0  # seconds of one look that are worth a warning
 SPAN = 5.0  # seconds over which the camera's rate is taken
 WINDOW = 200  # looks that the percentiles are of
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -88,8 +89,8 @@ class Tally:
 class Diagnostics:
     """Reports about a node: its model, then each of its cameras and what became of the requests about it."""
 
-    def __init__(self, node: ManagedNode, model: ModelTopic, cameras: list[CameraHealth]):
-        self._node, self._topic, self._cameras, self._process = node, model, cameras, psutil.Process()
+    def __init__(self, node: ManagedNode, model: ModelTopic, worker: Worker, cameras: list[CameraHealth]):
+        self._node, self._topic, self._worker, self._cameras, self._process = node, model, worker, cameras, psutil.Process()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         node.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -106,6 +107,8 @@ class Diagnostics:
         }.get(state, (WARN, f"the node is {state}"))
         if state == "unconfigured" and failure:
             level, text = ERROR, failure
+        if (looking := self._worker.looking_for) > SLOW:
+            level, text = WARN, f"a look has been going on for {looking:.0f} s, and every camera's next one waits for it"
         values = {"state": state, "memory of the process [MB]": f"{self._process.memory_info().rss / 1e6:.0f}"}
         if known is not None:
             values |= {"model": known.model, "device": known.device, "dtype": known.dtype}

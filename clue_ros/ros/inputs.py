@@ -19,6 +19,8 @@ from clue_ros.ros.words import OnChange
 from clue_ros.ros.worker import Desk
 from clue_ros.types import InputError
 
+RAW, PACKED, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "/compressed"
+
 
 class Inputs:
     """A camera's subscriptions. They last as long as the node; what comes while the session is closed is not looked at.
@@ -35,7 +37,7 @@ class Inputs:
         self._image_kind = CompressedImage if compressed else Image
         # image_transport's convention: the compressed topic lies below the (remapped) raw one.
         self._image = place.topic("image")
-        topic = self._node.resolve_topic_name(self._image) + "/compressed" if compressed else self._image
+        topic = self._node.resolve_topic_name(self._image) + COMPRESSED if compressed else self._image
         self.image_topic = self.listen(self._image_kind, topic, self._on_image, NEWEST)
         self.instruction_topic = self.listen(String, place.topic("instruction"), self._on_instruction, EVERY_WORD)
         self.listen(String, place.topic("answer"), self._on_answer, EVERY_WORD)
@@ -103,7 +105,7 @@ class Inputs:
 
     def why_no_image(self) -> str:
         """One sentence: why nothing came on the image topic."""
-        node, topic, kind = self._node, self.image_topic, "sensor_msgs/msg/" + self._image_kind.__name__
+        node, topic, kind = self._node, self.image_topic, RAW if self._image_kind is Image else PACKED
         publishers = node.get_publishers_info_by_topic(topic)
         kinds = {publisher.topic_type for publisher in publishers}
         if publishers and topic in self._incompatible:
@@ -113,10 +115,21 @@ class Inputs:
                     f"`{self._image}` to the raw topic, with the parameter image_transport as `compressed` where the compressed "
                     "one below it is meant")
         if publishers:
-            return (f"no image on topic {topic}: {len(publishers)} publisher(s) there, but nothing was received; "
-                    "is the camera running?")
+            return (f"no image on topic {topic}: {len(publishers)} publisher(s) there, but nothing was received; is the camera "
+                    "running? Images of one machine also get lost where shared memory has no room for them (docs/robustness.md)")
+        return f"no image on topic {topic}: nobody publishes it; {self._where_images_are()}"
+
+    def _where_images_are(self) -> str:
+        """What to do about a topic that nobody publishes."""
+        node, remap = self._node, f"remap `{self._image}` to the camera's topic"
         own = dict(node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace()))
-        others = [name for name, kinds in node.get_topic_names_and_types()
-                  if kind in kinds and name != topic and name not in own and node.count_publishers(name)]
-        cure = f"there are images on {', '.join(others)}" if others else "start the camera"
-        return f"no image on topic {topic}: nobody publishes it; {cure}, or remap `{self._image}` to the camera's topic"
+        others = {name: kinds for name, kinds in node.get_topic_names_and_types()
+                  if name != self.image_topic and name not in own and node.count_publishers(name)}
+        raw = [name for name, kinds in others.items() if RAW in kinds]
+        below = [name.removesuffix(COMPRESSED) for name, kinds in others.items() if PACKED in kinds and name.endswith(COMPRESSED)]
+        mine, theirs, transport = (raw, below, "compressed") if self._image_kind is Image else (below, raw, "raw")
+        if mine:
+            return f"there are images on {', '.join(mine)}: {remap}"
+        if theirs:
+            return f"there are {transport} images on {', '.join(theirs)}: {remap}, and set image_transport to {transport}"
+        return f"start the camera, or {remap}"

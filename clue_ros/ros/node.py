@@ -29,7 +29,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from clue_ros.ros import conversions, parameters
 from clue_ros.ros.begin import begin
-from clue_ros.ros.diagnostics import Diagnostics
+from clue_ros.ros.diagnostics import SLOW, Diagnostics
 from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
 from clue_ros.ros.session import Event, Session
@@ -75,8 +75,8 @@ class ClueNode(ManagedNode):
         self.worker = Worker(to_frame=conversions.frame_from_image, before_look=self._keep_risk, log=self.get_logger())
         self.views = tuple(View(self, name, self.worker, lambda: self.settings) for name in self.settings.cameras)
         self.model = ModelTopic(self)
-        Diagnostics(self, self.model, [view.health for view in self.views])
-        self.create_timer(5.0, self._say_still_loading, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        Diagnostics(self, self.model, self.worker, [view.health for view in self.views])
+        self.create_timer(5.0, self._say_what_takes_long, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self.settings.autostart:
             self._each(Session.hold)
             self.bring_up()
@@ -106,8 +106,8 @@ class ClueNode(ManagedNode):
         log.info(f"loading the model '{name}' (device {settings.device}, dtype {settings.dtype})")
         self._loading_since = time.monotonic()
         sentence = self.worker.load(lambda: self._load_engine(settings, log.info))
-        seconds, self._loading_since = time.monotonic() - self._loading_since, None
         if sentence:
+            self._loading_since = None
             if not self.worker.stopping:
                 log.error(sentence)
                 self._close_sessions(sentence)
@@ -119,7 +119,9 @@ class ClueNode(ManagedNode):
         if self.views[0].session.closed:  # else it starts by itself, and instructions wait
             self._close_sessions()
         self.model.loaded(settings.model, self.worker.engine)
-        log.info(f"model '{name}' is ready after {seconds:.1f} s")
+        where = f" on {known.device} ({known.dtype})" if (known := self.model.known) is not None else ""
+        log.info(f"model '{name}' is ready{where} after {time.monotonic() - self._loading_since:.1f} s")
+        self._loading_since = None
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -175,9 +177,13 @@ class ClueNode(ManagedNode):
         return (f"the node is not active: bring it up with `ros2 lifecycle set {name} configure` (loads the model) and "
                 f"`ros2 lifecycle set {name} activate`")
 
-    def _say_still_loading(self) -> None:
+    def _say_what_takes_long(self) -> None:
+        log = self.get_logger()
         if (since := self._loading_since) is not None:
-            self.get_logger().info(f"still loading the model, for {time.monotonic() - since:.0f} s now")
+            log.info(f"still loading the model, for {time.monotonic() - since:.0f} s now")
+        elif (looking := self.worker.looking_for) > SLOW:
+            log.warning(f"still at one look, for {looking:.0f} s now; where each takes so long, the model is too large for the device "
+                        "(see parameters device and dtype), and where it never ends, that device hangs: start the node again")
 
     # -- parameters --------------------------------------------------------------------------------------------------
 

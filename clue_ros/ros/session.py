@@ -9,8 +9,8 @@
                               grounded or turn limit, or error when looking failed
 
 A new instruction ends the running request, whatever it is doing, with the outcome *superseded*; who began it may
-cancel it. When no more question is allowed the core points at the likeliest object instead: *turn limit* tells that
-it was still in doubt. A closed session ends the running request, and every later one at once, with an error; one that
+cancel it. When no more question is allowed, or comes to mind, the core points at the likeliest object instead: *turn limit*
+tells that it was still in doubt. A closed session ends the running request, and every later one at once, with an error; one that
 is held lets them wait.
 
 Every event is a method that takes the time `now` (seconds of one monotonic clock) and returns what has to be told to
@@ -40,14 +40,14 @@ class Phase(Enum):
 
 
 class Outcome(Enum):
-    """How a request ended; the values are those of GroundedObject.OUTCOME_*."""
+    """How a request ended; the values are those of GroundedObject.OUTCOME_*. 0 is of a message that nobody filled in."""
 
-    GROUNDED = 0
-    QUESTION_TIMEOUT = 1
-    SUPERSEDED = 2
-    TURN_LIMIT = 3
-    ERROR = 4
-    CANCELLED = 5
+    GROUNDED = 1
+    QUESTION_TIMEOUT = 2
+    SUPERSEDED = 3
+    TURN_LIMIT = 4
+    ERROR = 5
+    CANCELLED = 6
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Snapshot:
 class Request:
     """An instruction on its way to its outcome.
 
-    instruction: as it was heard. since: when the present phase began to wait, seconds. snapshot, size (width, height)
-    and decision: of the last look. milliseconds: computing time of all looks. questions: how many were asked. spoken:
+    instruction: as it was heard. since: when the present phase began to wait, seconds. snapshot: of the last look, also while it is
+    under way; size (width, height) and decision: of that look, (0, 0) and None while it has given nothing. milliseconds: computing time of all looks. questions: how many were asked. spoken:
     the texts exchanged, in order.
     """
 
@@ -227,7 +227,7 @@ class Session:
         waiting = request is not None and request.phase is Phase.WAITING_FOR_IMAGE
         if not waiting or self.held or not self._fresh(now):
             return None
-        request.phase, request.snapshot = Phase.LOOKING, self.newest
+        request.phase, request.snapshot, request.size, request.decision = Phase.LOOKING, self.newest, (0, 0), None
         return Look(request, self.newest, request.dialog)
 
     def looked(self, look: Look, decision: Decision, size: tuple[int, int], milliseconds: float,
@@ -251,9 +251,18 @@ class Session:
         request.phase, request.since = Phase.QUESTION_OPEN, now
         return [*events, Asked(request, question)]
 
-    def failed(self, look: Look, sentence: str, now: float) -> list[Event]:
-        """The look could not be taken; nothing if the request was superseded meanwhile."""
-        return self._finish(Outcome.ERROR, sentence) if look.request is self.request else []
+    def failed(self, look: Look, sentence: str, now: float, *, too_long: bool = False) -> list[Event]:
+        """The look could not be taken; nothing if the request was superseded meanwhile. too_long: since the model cannot read as
+        much as was said; then the last answer is taken back, and its question stays open."""
+        request = look.request
+        if request is not self.request:
+            return []
+        if not (too_long and request.dialog.turns):
+            return self._finish(Outcome.ERROR, sentence)
+        request.dialog = request.dialog.take_back()
+        request.spoken.pop()
+        request.phase, request.since = Phase.QUESTION_OPEN, now
+        return [Note(f"the question stays open: {sentence}", True)]
 
     def trouble(self, now: float) -> str:
         """Why there is no picture to look at, in one sentence; "" when there is one."""

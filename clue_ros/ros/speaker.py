@@ -19,7 +19,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from clue_ros.ros.begin import begin
+from clue_ros.ros.begin import AT_START, begin
+from clue_ros.ros.spinning import spin
 from clue_ros.ros.words import OnChange
 from clue_ros.types import InputError
 
@@ -36,8 +37,8 @@ class Speaker(Node):
 
     def __init__(self, **options):
         super().__init__("clue_speaker", **options)
-        voice = self.declare_parameter("voice", "").value
-        pace = self.declare_parameter("words_per_minute", 160).value
+        voice = self.declare_parameter("voice", "", AT_START).value
+        pace = self.declare_parameter("words_per_minute", 160, AT_START).value
         if not SLOWEST <= pace <= FASTEST:
             raise InputError(f"parameter words_per_minute is {pace}: it must lie between {SLOWEST} and {FASTEST}")
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -64,13 +65,16 @@ class Speaker(Node):
 
     def _say(self, msg: String) -> None:
         self.silence()
-        if msg.data.strip():
+        if not msg.data.strip():
+            return
+        try:
             self._speaking = subprocess.Popen(self._command, stdin=subprocess.PIPE)
-            try:
-                with self._speaking.stdin as text:
-                    text.write(msg.data.encode())
-            except BrokenPipeError:
-                pass  # it ended before it had listened; `_look_after` tells
+            with self._speaking.stdin as text:
+                text.write(msg.data.encode())
+        except BrokenPipeError:
+            pass  # it ended before it had listened; `_look_after` tells
+        except OSError as error:
+            self._words.warn("speech", f"{self._command[0]} cannot be started: {error}")
 
     def _look_after(self) -> None:
         """Say in the log when the program failed, which nobody would hear."""
@@ -90,7 +94,7 @@ def main(args: list[str] | None = None) -> None:
     speaker = None
     try:
         speaker = Speaker()
-        rclpy.spin(speaker)
+        spin(speaker)
     except (InputError, ParameterException) as error:
         rclpy.logging.get_logger("clue_speaker").fatal(str(error))
         sys.exit(1)

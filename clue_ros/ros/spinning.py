@@ -17,6 +17,7 @@ def spin_some(executor: SingleThreadedExecutor, seconds: float, log: RcutilsLogg
     """Run the next callback, or wait for one. What it raises is told, and is not the end of the node.
 
     rclpy itself raises over messages that anybody may send: a parameter of no known type, a /clock before the epoch.
+    ExternalShutdownException, or what else is raised, once rclpy was shut down.
     """
     try:
         executor.spin_once(timeout_sec=seconds)
@@ -27,6 +28,15 @@ def spin_some(executor: SingleThreadedExecutor, seconds: float, log: RcutilsLogg
         log.debug(traceback.format_exc())
 
 
+def spin(*nodes: Node) -> None:
+    """Run the nodes' callbacks until rclpy is shut down; one that fails is told, as by `spin_some`."""
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    while executor.context.ok():
+        spin_some(executor, 1.0, nodes[0].get_logger())
+
+
 @contextmanager
 def spinning(*nodes: Node, patience: float | None = None) -> Iterator[None]:
     """The nodes' callbacks run on another thread; at the end rclpy is shut down.
@@ -34,16 +44,12 @@ def spinning(*nodes: Node, patience: float | None = None) -> Iterator[None]:
     patience: seconds to wait for a callback that is still running then, before the program ends without it; None: until
     it is done.
     """
-    executor = SingleThreadedExecutor()
-    for node in nodes:
-        executor.add_node(node)
-
-    def spin() -> None:
+    def run() -> None:
         try:
-            executor.spin()
+            spin(*nodes)
         except ExternalShutdownException:
             pass
-    thread = threading.Thread(target=spin, name="ros", daemon=patience is not None)
+    thread = threading.Thread(target=run, name="ros", daemon=patience is not None)
     thread.start()
     try:
         yield

@@ -21,13 +21,13 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
-from clue_ros.ros.begin import begin
+from clue_ros.ros.begin import AT_START, begin
 from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.spinning import spinning
 from clue_ros.ros.words import shown
 
 PROMPT = "> "
-SETTLE = 0.5  # seconds in which the latched results of earlier instructions arrive
+LATCHED = 0.5  # seconds in which the latched results of earlier instructions arrive
 CURE = "start it with the same namespace and ROS_DOMAIN_ID"
 GONE = f"clue_node has gone: {CURE}"
 
@@ -142,14 +142,14 @@ def main(args: list[str] | None = None) -> None:
     begin(args, signal_handler_options=SignalHandlerOptions.NO)
     person = Person("clue_dialog")
     try:
-        patience = person.declare_parameter("patience", 60.0).value
+        patience = person.declare_parameter("patience", 60.0, AT_START).value
     except ParameterException as error:
         sys.exit(f"{error}; write patience with a decimal point")
     with spinning(person, patience=1.0):
         try:
             if not person.wait_for_node(patience):
                 sys.exit(f"clue_node was not found within {patience:g} s: {CURE}")
-            while person.listen(SETTLE) is not None:
+            while person.listen(LATCHED) is not None:
                 pass
             sys.stdin.reconfigure(errors="replace")  # bytes that are no text of this locale
             if sys.stdin.isatty():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from clue_ros.dialog import Dialog
 from clue_ros.ros.session import Event, Look, Session, Snapshot
-from clue_ros.types import Decision, Frame, InputError, ModelError
+from clue_ros.types import Decision, Frame, InputError, ModelError, TooLongError
 
 if TYPE_CHECKING:  # torch, which it needs, comes into memory with the model
     from clue_ros.detector.calibration import Calibration
@@ -71,6 +71,7 @@ class Worker:
         self._farewell = ""
         self._jobs: deque[tuple[Callable[[], object], Future]] = deque()  # loads and unloads; they go before looks
         self._seen: tuple[Snapshot, Frame] | None = None
+        self._looking_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -98,6 +99,12 @@ class Worker:
             self._changed.notify()
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def looking_for(self) -> float:
+        """Seconds since the look that is under way began; 0 while there is none."""
+        since = self._looking_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def _wait_for(self, job: Callable[[], str]) -> str:
         """The job's result, from the inference thread; a load may go on after `stop`, but is not waited for."""
@@ -166,19 +173,22 @@ class Worker:
 
     def _take(self, desk: Desk, look: Look) -> None:
         """One look: picture to frame, decision, events."""
+        self._looking_since = time.monotonic()
         try:
             self.before_look(self.engine)
             frame = self._frame(look.snapshot)
             start = time.perf_counter()  # the rest is the model's own time
             decision = self.engine.look(frame, look.dialog)
         except Exception as error:  # a look that fails ends its request, never the node
-            sentence, starved = self._why(error, "looking"), is_out_of_memory(error)
+            sentence, starved, too_long = self._why(error, "looking"), is_out_of_memory(error), isinstance(error, TooLongError)
         else:
             spent = (time.perf_counter() - start) * 1000
             if desk.handle(lambda now: desk.session.looked(look, decision, frame.size, spent, now)):
                 desk.present(look, frame, decision)
             return
-        desk.handle(lambda now: desk.session.failed(look, sentence, now))
+        finally:
+            self._looking_since = None
+        desk.handle(lambda now: desk.session.failed(look, sentence, now, too_long=too_long))
         if starved:
             free_memory()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PaliGemmaForConditionalGeneration, PreTrainedTokenizerBase
 
-from clue_ros.types import Box, Frame, Grounding, InputError, Prompt, Question
+from clue_ros.types import Box, Frame, Grounding, Prompt, Question, TooLongError
 from clue_ros.vlm import attention
 from clue_ros.vlm.attention import Probe
 from clue_ros.vlm.beam import likeliest
@@ -104,13 +104,13 @@ class Vlm:
 
     @torch.inference_mode()
     def prefill(self, features: Tensor, prompt: Prompt, layers: tuple[int, ...]) -> Prefill:
-        """Read image and prompt once. layers: whose attention maps the detector wants, 0-based. InputError when the prompt
+        """Read image and prompt once. layers: whose attention maps the detector wants, 0-based. TooLongError when the prompt
         is longer than the model can read."""
         encoded = self.grammar.prefix(prompt)
         most = self.model.config.get_text_config().max_position_embeddings - MAX_QUESTION - 1
         if len(encoded.ids) > most:
-            raise InputError(f"picture, instruction and dialog are {len(encoded.ids)} tokens, the model reads at most "
-                             f"{most}: say it in fewer words")
+            raise TooLongError(f"picture, instruction and dialog are {len(encoded.ids)} tokens, the model reads at most "
+                               f"{most}: say it in fewer words")
         ids = torch.tensor(encoded.ids[self.grammar.image_tokens:], device=self.device)
         embeddings = torch.cat([features, self._embed(ids[None])], 1)
         words = np.flatnonzero(encoded.words)

@@ -9,7 +9,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 
 from clue_ros.model_folder import embedded
 from clue_ros.msg import GroundedObject, ModelProvenance
@@ -177,6 +177,29 @@ def test_a_topic_of_another_type_is_told_by_it(stage, embedded_engine):
     finally:
         rclpy.shutdown(context=elsewhere)
     play.until(lambda: "nobody publishes it" in play.view.inputs.why_no_image())
+
+
+@pytest.mark.parametrize("transport, kind, name, cure", [
+    ("raw", Image, "color", "images on {0}/color: remap `image` to the camera's topic"),
+    ("raw", CompressedImage, "color/compressed", "compressed images on {0}/color: remap `image` to the camera's topic, and set "
+                                                 "image_transport to compressed"),
+    ("compressed", CompressedImage, "color/compressed", "images on {0}/color: remap `image` to the camera's topic"),
+    ("compressed", Image, "color", "raw images on {0}/color: remap `image` to the camera's topic, and set image_transport to raw")])
+def test_the_sentence_about_a_missing_camera_names_the_topic_to_remap_to(stage, embedded_engine, transport, kind, name, cure):
+    play = stage(embedded_engine, image_transport=transport)
+    play.camera.destroy_publisher(play.camera._publisher)
+    play.camera.create_publisher(kind, name, 1)
+    play.until(lambda: cure.format(play.namespace) in play.view.inputs.why_no_image())
+
+
+def test_a_look_that_does_not_end_is_told(stage, embedded_engine, monkeypatch):
+    play = stage(embedded_engine)
+    watch = Watch(play)
+    watch.until("model", lambda level, *_: level == DiagnosticStatus.OK)
+    monkeypatch.setattr(type(play.node.worker), "looking_for", 61.0)
+    _, text, _ = watch.until("model", lambda level, text, _: level == DiagnosticStatus.WARN)
+    assert text == "a look has been going on for 61 s, and every camera's next one waits for it"
+    play.logged("still at one look, for 61 s now; where each takes so long, the model is too large for the device", 12.0)
 
 
 def test_a_camera_that_is_not_there(stage, embedded_engine, monkeypatch):

@@ -16,6 +16,11 @@ from pathlib import Path
 import pytest
 import torch
 from action_msgs.msg import GoalStatus
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 
 from clue_ros.action import Ground
 from clue_ros.model_folder import embedded
@@ -274,3 +279,23 @@ def test_cleanup_gives_the_memory_back(run_node, namespace, company, tmp_path, c
         assert loaded - left > 0.8 * weights and left - without < 0.2 * weights, table
     print("\n" + "\n".join(f"{state:<55} {megabytes:5.0f} MB" for state, megabytes in table.items()))
     assert end(process) < 2.0
+
+
+def test_a_request_that_rclpy_cannot_read_is_not_the_end_of_the_camera(ros, run_node, namespace):
+    camera = run_node(code=("-m", "clue_ros.ros.camera"))
+    wait_for("showing", camera)
+    node, executor = Node("somebody", namespace=namespace), SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        client = node.create_client(SetParameters, "clue_camera/set_parameters")
+        assert client.wait_for_service(20.0)
+        client.call_async(SetParameters.Request(parameters=[ParameterMessage(name="rate", value=ParameterValue(type=99))]))
+        wait_for("a message or request was dropped", camera)
+        rate = ParameterMessage(name="rate", value=ParameterValue(type=3, double_value=9.0))
+        answer = client.call_async(SetParameters.Request(parameters=[rate]))
+        executor.spin_until_future_complete(answer, 20.0)
+        result, = answer.result().results
+        assert not result.successful and "read-only" in result.reason  # it is read once, at the start
+    finally:
+        node.destroy_node()
+    assert end(camera) < 5

@@ -185,6 +185,32 @@ def test_a_failed_look_and_an_empty_question_are_errors():
     assert end.outcome is Outcome.ERROR and "asked nothing" in end.error
 
 
+def test_an_answer_too_long_for_the_model_is_taken_back_and_its_question_stays_open():
+    made = session(0)
+    made.instruct("the mug", 1)
+    look(made, ASK, 1)
+    made.answer("word " * 150, 1.2)
+    note, = made.failed(made.next_look(1.5), "1119 tokens, the model reads 975", 1.6, too_long=True)
+    assert note.warning and note.text == "the question stays open: 1119 tokens, the model reads 975"
+    assert made.request.phase is Phase.QUESTION_OPEN and made.request.spoken == [ASK.outcome.text] and made.tick(11.5) == []
+    assert made.answer("red", 1.8, (made.request.identity, 0)) == []
+    *_, end = look(made, POINT, 1.9)
+    assert end.outcome is Outcome.GROUNDED and end.request.spoken == [ASK.outcome.text, "red"]
+    made.instruct("word " * 150, 2)
+    assert made.failed(made.next_look(2), "too long", 2, too_long=True)[0].outcome is Outcome.ERROR  # there is nothing to take back
+
+
+def test_an_outcome_tells_of_one_picture_alone():
+    made = session(0)
+    made.instruct("the mug", 1)
+    look(made, ASK, 1)
+    made.answer("red", 1.2)
+    made.see(other := Snapshot("a smaller one", 1.3))
+    made.next_look(1.4)
+    end, = made.cancel(made.request.identity)
+    assert (end.request.snapshot, end.request.size, end.request.decision) == (other, (0, 0), None)
+
+
 @pytest.mark.parametrize("running, told", [("", "the node is not active"), ("deactivated", "deactivated")])
 def test_closing_ends_the_running_and_every_later_request(running, told):
     made = session(0)
@@ -232,3 +258,4 @@ def test_values_are_those_of_the_message():
     msg = pytest.importorskip("clue_ros.msg")
     for outcome in Outcome:
         assert outcome.value == getattr(msg.GroundedObject, f"OUTCOME_{outcome.name}")
+    assert msg.GroundedObject().outcome not in [outcome.value for outcome in Outcome]  # an empty one is no success

@@ -39,6 +39,7 @@ class Life(RuleBasedStateMachine):
                 self.heard += 1
                 assert self.ends[event.request.identity] == 1, event
                 assert (event.outcome is Outcome.ERROR) == bool(event.error) and "\n" not in event.error
+                assert not (event.request.decision and event.request.snapshot is None)
                 assert (event.grounding is not None) == (event.outcome in (Outcome.GROUNDED, Outcome.TURN_LIMIT))
             if isinstance(event, Asked):
                 assert self.session.request is event.request and event.request.phase is Phase.QUESTION_OPEN
@@ -83,9 +84,9 @@ class Life(RuleBasedStateMachine):
         self.due = None
 
     @precondition(lambda self: self.due is not None)
-    @rule(sentence=SENTENCES)
-    def fail(self, sentence):
-        self.tell(self.session.failed(self.due, sentence, self.now))
+    @rule(sentence=SENTENCES, too_long=st.booleans())
+    def fail(self, sentence, too_long):
+        self.tell(self.session.failed(self.due, sentence, self.now, too_long=too_long))
         self.due = None
 
     @rule(back=st.integers(0, 2))

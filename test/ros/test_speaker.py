@@ -91,6 +91,22 @@ def test_a_program_that_fails_is_told_once_and_the_next_text_is_said(speaker, pr
     until(lambda: heard(program)[-1].endswith("better"))
 
 
+def test_a_program_that_is_gone_is_told_and_the_speaker_lives_on(speaker, program, capfd):
+    node, publisher, until = speaker
+    program.rename(program.with_name("hidden"))
+    publisher.publish(String(data="which one?"))
+    until(lambda: "espeak-ng cannot be started" in "".join(capfd.readouterr()))
+    program.with_name("hidden").rename(program)
+    publisher.publish(String(data="the red one?"))
+    until(lambda: heard(program)[-1:] == ["--stdin -s 160: the red one?"])
+
+
+@pytest.mark.parametrize("name, value", [("voice", "en"), ("words_per_minute", 200)])
+def test_what_is_read_at_the_start_cannot_be_set_later(speaker, name, value):
+    result, = speaker[0].set_parameters([Parameter(name, value=value)])
+    assert not result.successful and "read-only" in result.reason
+
+
 def test_without_a_program_it_says_what_to_install(tmp_path):
     done = subprocess.run([sys.executable, "-m", "clue_ros.ros.speaker"], text=True, timeout=60, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, env=os.environ | {"PATH": str(tmp_path)})

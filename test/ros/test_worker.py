@@ -10,7 +10,7 @@ import torch
 
 from clue_ros.ros.session import Finished, Limits, Outcome, Session, Snapshot
 from clue_ros.ros.worker import Worker
-from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, InputError, ModelError
+from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, InputError, ModelError, TooLongError
 
 DECISION = Decision(Ambiguity(0.1, 0.5, np.zeros((2, 2), np.float32)), Grounding(Box(0, 0, 1, 1), 0.9))
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -121,6 +121,20 @@ def test_what_fails_after_a_failure_keeps_nobody_waiting(work, monkeypatch):
     assert outcome(worker, events).error.startswith("out of memory while looking")
     assert worker.unload().startswith("changing the model failed: RuntimeError: CUDA error: illegal address; the log")
     assert worker.load(raising(OSError("disk"))).startswith("changing the model failed: RuntimeError: CUDA error")
+
+
+def test_how_long_a_look_goes_on_is_known_and_what_is_too_long_to_read_is_taken_back(work):
+    busy, seen = threading.Event(), []
+    engine = Engine(lambda: (busy.wait(0.05), seen.append(worker.looking_for)))
+    worker, events, _ = work(engine)
+    assert worker.looking_for == 0 and outcome(worker, events).outcome is Outcome.GROUNDED
+    assert 0.05 <= seen[0] < 5
+    end = time.monotonic() + 5
+    while worker.looking_for and time.monotonic() < end:
+        time.sleep(0.005)
+    assert worker.looking_for == 0
+    engine.trick = raising(TooLongError("say it in fewer words"))
+    assert outcome(worker, events).error == "say it in fewer words"  # an instruction; for answers see test_session
 
 
 def huge():

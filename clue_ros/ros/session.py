@@ -9,8 +9,8 @@
                               grounded or turn limit, or error when looking failed
 
 A new instruction ends the running request, whatever it is doing, with the outcome *superseded*; who began it may
-cancel it. When no more question is allowed, or comes to mind, the core points at the likeliest object instead: *turn limit*
-tells that it was still in doubt. A closed session ends the running request, and every later one at once, with an error; one that
+cancel it. When no more question is allowed, or comes to mind, the core points at the likeliest object: *turn limit* tells
+that it was still in doubt. A closed session ends the running request, and every later one at once, with an error; one that
 is held lets them wait.
 
 Every event is a method that takes the time `now` (seconds of one monotonic clock) and returns what has to be told to
@@ -192,8 +192,7 @@ class Session:
 
     def cancel(self, identity: str) -> list[Event]:
         """End the request of that identity; nothing when it is not running."""
-        running = self.request is not None and self.request.identity == identity
-        return self._finish(Outcome.CANCELLED) if running else []
+        return self._finish(Outcome.CANCELLED) if self.request is not None and self.request.identity == identity else []
 
     def answer(self, text: str, now: float, to: tuple[str, int] | None = None) -> list[Event]:
         """The person's reply. Without an open question, or when it cannot be used, nothing changes but the log.
@@ -254,8 +253,7 @@ class Session:
     def failed(self, look: Look, sentence: str, now: float, *, too_long: bool = False) -> list[Event]:
         """The look could not be taken; nothing if the request was superseded meanwhile. too_long: since the model cannot read as
         much as was said; then the last answer is taken back, and its question stays open."""
-        request = look.request
-        if request is not self.request:
+        if (request := look.request) is not self.request:
             return []
         if not (too_long and request.dialog.turns):
             return self._finish(Outcome.ERROR, sentence)

@@ -13,7 +13,7 @@ from clue_ros.types import Frame, Prompt
 from clue_ros.vlm.attention import Probe, attention_weights, prefix_mask
 from clue_ros.vlm.paligemma import MAX_QUESTION, NEAR, Vlm, text_to_image
 from clue_ros.vlm.preprocess import to_pixel_values
-from clue_ros.vlm.tokens import LOCATIONS, box_to_locations, locations_to_box
+from clue_ros.vlm.tokens import box_to_locations, locations_to_box
 
 
 def prefix_inputs(vlm: Vlm, frame: Frame, prompt: Prompt):

@@ -10,7 +10,7 @@ import pytest
 from damage import damaged
 from hypothesis import HealthCheck, given, settings
 
-from clue_ros.data.invig import read_invig
+from clue_ros.data.invig import _hub_rows, _local_rows, read_invig
 from clue_ros.types import Box, InputError, Turn
 
 PHOTO = cv2.imencode(".jpg", np.full((60, 80, 3), 90, np.uint8))[1].tobytes()
@@ -141,11 +141,26 @@ def test_parquet_needs_a_library_and_names_it(tmp_path, monkeypatch):
         list(read_invig(tmp_path, "test"))
 
 
-def test_parquet_gives_the_same_records_as_json(tmp_path):
+def written_as_parquet(folder):
+    """The file of 20 rows as the hub has them."""
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
     rows = [row(name=f"a{k}") | {"image": {"bytes": PHOTO, "path": f"a{k}.jpg"}} for k in range(20)]
-    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "test-0.parquet")
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "test-0.parquet")
+
+
+def test_the_hubs_own_library_gives_the_same_rows(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    written_as_parquet(tmp_path / "data")
+    there, here = (list(rows) for rows in (_hub_rows(str(tmp_path / "data"), "test", True), _local_rows(tmp_path / "data", "test")))
+    assert len(there) == 20 and [found[1] for found in there] == [found[1] for found in here]
+    assert there[3][0] == f"{tmp_path / 'data'}, test row 3"
+
+
+def test_parquet_gives_the_same_records_as_json(tmp_path):
+    written_as_parquet(tmp_path)
     records = list(read_invig(tmp_path, "test"))
     again = list(read_invig(write(tmp_path, *(row(name=f"a{k}") for k in range(20)))))
     known = lambda r: (r.id, r.prompt, r.boxes, r.target, r.question)  # noqa: E731

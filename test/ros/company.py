@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 
 from clue_ros.action import Ground
+from clue_ros.msg import GroundedObject
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.demo import Spectator
 from clue_ros.ros.node import ClueNode
@@ -161,3 +162,12 @@ class Manager:
         result, = self.done(self.parameters.set_parameters([Parameter(name, value=value)])).results
         assert result.successful == (not result.reason)
         return result.reason
+
+
+def error_of(play, text="the red mug"):
+    """The sentence of the error that an instruction ends in."""
+    play.person.say(text)
+    end = play.hear(GroundedObject)
+    assert (end.outcome, end.instruction) == (GroundedObject.OUTCOME_ERROR, text)
+    assert (end.box.x2, end.label) == (0.0, "")
+    return end.error

@@ -1,12 +1,16 @@
 """A node with the real embedded model, a camera and a person on real DDS, in a domain of this test process alone."""
 
 import contextlib
+import itertools
 import os
+import subprocess
+import sys
 
 import pytest
 
 os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+NUMBERS = itertools.count()
 collect_ignore = []
 try:
     import rclpy
@@ -57,6 +61,25 @@ def company(ros):
             companies.callback(made.close)
             return made
         yield build
+
+
+@pytest.fixture
+def namespace():
+    """One of this test's own: a killed node haunts its namespace for a while."""
+    return f"/process{next(NUMBERS)}"
+
+
+@pytest.fixture
+def run_node(namespace):
+    """A function that starts a node in the namespace; it is killed after the test."""
+    with contextlib.ExitStack() as running:
+        def start(*arguments, code=("-m", "clue_ros.ros.node")):
+            process = running.enter_context(subprocess.Popen(
+                [sys.executable, *code, "--ros-args", "-r", f"__ns:={namespace}", *arguments], stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, start_new_session=True))
+            running.callback(process.kill)
+            return process
+        yield start
 
 
 @pytest.fixture(scope="session")

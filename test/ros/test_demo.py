@@ -13,6 +13,11 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from clue_ros.ros import demo
@@ -22,6 +27,7 @@ from clue_ros.ros.process import free_domain
 from clue_ros.ros.script import BOX, QUESTION, live_script, read_script
 from clue_ros.tabletop import questions
 from clue_ros.types import InputError
+from processes import end, wait_for
 
 
 def test_the_script_shows_both_ends_and_is_true(script):
@@ -148,3 +154,23 @@ def test_a_large_photograph_is_made_smaller(tmp_path):
 def test_a_camera_says_what_it_can_be_set_to(ros, name, value):
     with pytest.raises(InputError, match="give a rate above 0 up to 1000"):
         Camera(parameter_overrides=[Parameter(name, value=value)])
+
+
+def test_a_request_that_rclpy_cannot_read_is_not_the_end_of_the_camera(ros, run_node, namespace):
+    camera = run_node(code=("-m", "clue_ros.ros.camera"))
+    wait_for("showing", camera)
+    node, executor = Node("somebody", namespace=namespace), SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        client = node.create_client(SetParameters, "clue_camera/set_parameters")
+        assert client.wait_for_service(20.0)
+        client.call_async(SetParameters.Request(parameters=[ParameterMessage(name="rate", value=ParameterValue(type=99))]))
+        wait_for("a message or request was dropped", camera)
+        rate = ParameterMessage(name="rate", value=ParameterValue(type=3, double_value=9.0))
+        answer = client.call_async(SetParameters.Request(parameters=[rate]))
+        executor.spin_until_future_complete(answer, 20.0)
+        result, = answer.result().results
+        assert not result.successful and "read-only" in result.reason  # it is read once, at the start
+    finally:
+        node.destroy_node()
+    assert end(camera) < 5

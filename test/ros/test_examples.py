@@ -20,7 +20,7 @@ from clue_ros.msg import GroundedObject
 from clue_ros.ros.conversions import box_from_message
 from clue_ros.ros.script import BOX, QUESTION
 from clue_ros.tabletop.questions import Oracle, ask
-from test_target import DepthCamera
+from depth_camera import DepthCamera
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

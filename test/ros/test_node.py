@@ -1,12 +1,9 @@
 """The node on real DDS with the real embedded model."""
 
-import pickle
-import shutil
 import time
 
 import cv2
 import numpy as np
-import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.parameter import Parameter
@@ -14,22 +11,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from clue_ros.model_folder import embedded
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.conversions import box_from_message, image_from_rgb
-from clue_ros.ros.node import load_engine
 from clue_ros.ros.person import Person
 from clue_ros.ros.session import Looked
 from clue_ros.tabletop.questions import Oracle
-
-
-def error_of(play, text="the red mug"):
-    """The sentence of the error that an instruction ends in."""
-    play.person.say(text)
-    end = play.hear(GroundedObject)
-    assert (end.outcome, end.instruction) == (GroundedObject.OUTCOME_ERROR, text)
-    assert (end.box.x2, end.label) == (0.0, "")
-    return end.error
+from company import error_of
 
 
 def test_ambiguous_question_answer_box(stage, embedded_engine, ambiguous):
@@ -189,78 +176,6 @@ def test_a_camera_that_stopped_and_one_with_old_stamps(stage, embedded_engine, c
     time.sleep(0.1)
     play.person.say(clear.say)
     assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
-
-
-def test_unusable_images_then_a_good_one(stage, embedded_engine, clear):
-    play = stage(embedded_engine)
-    good = image_from_rgb(clear.picture.rgb, Header(frame_id="c"))
-    play.until(play.camera._publisher.get_subscription_count)
-    for change, words in (({"encoding": "32FC1"}, "encoding '32FC1' is not supported: publish one of rgb8"),
-                          ({"step": 7}, "size and step disagree"),
-                          ({"data": good.data[:100]}, "size and data disagree"),
-                          ({"width": 0}, "0 x 480 pixels")):
-        bad = image_from_rgb(clear.picture.rgb, Header(frame_id="c"))
-        for name, value in change.items():
-            setattr(bad, name, value)
-        play.camera._publisher.publish(bad)
-        play.logged(words)
-        assert words in error_of(play)
-    play.show(clear.picture)
-    play.person.say(clear.say)
-    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
-
-
-def test_unusable_words(stage, embedded_engine):
-    play = stage(embedded_engine)
-    assert "the instruction is empty" in error_of(play, "")
-    assert "the instruction is empty" in error_of(play, " \n ")
-    assert "10000 characters" in error_of(play, "x" * 10_000)
-    play.person.reply("the left one")
-    play.logged("the answer 'the left one' is ignored: no question is open")
-    assert not play.rest(0.3)
-
-
-def test_unusable_answer_leaves_the_question_open(stage, embedded_engine, ambiguous):
-    play = stage(embedded_engine)
-    play.show(ambiguous.picture)
-    play.person.say(ambiguous.say)
-    play.hear(String)
-    play.person.reply("")
-    play.logged("the question stays open: the answer is empty")
-    play.person.reply("the left one")
-    play.hear((GroundedObject, String))
-
-
-def test_unreadable_model_folder(stage, tmp_path):
-    play = stage(load_engine, model=str(tmp_path / "nowhere"))
-    sentence = error_of(play)
-    assert "nowhere" in sentence and "\n" not in sentence
-    assert error_of(play) == sentence  # and again: the node goes on
-    play.logged(sentence)
-
-
-def test_missing_file_of_a_model(stage, tmp_path):
-    folder = shutil.copytree(embedded(), tmp_path / "model")
-    (folder / "detector" / "config.json").unlink()
-    play = stage(load_engine, model=str(folder))
-    assert str(folder / "detector" / "config.json") in error_of(play)
-
-
-DAMAGES = {
-    "detector/model.safetensors": lambda file: file.write_bytes(file.read_bytes()[:-100]),  # cut short
-    "adapter/adapter_model.safetensors": lambda file: shutil.copy(file.parents[1] / "detector/model.safetensors", file),
-    "base/model.safetensors": lambda file: file.write_bytes(pickle.dumps({"weights": [1.0]})),
-    "detector/config.json": lambda file: file.write_text(file.read_text().replace('"channels": 6', '"channels": 8'))}
-
-
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_model_is_refused_by_the_node_with_the_files_name(stage, tmp_path, name):
-    folder = shutil.copytree(embedded(), tmp_path / "model")
-    before = (folder / name).read_bytes()
-    DAMAGES[name](folder / name)
-    assert (folder / name).read_bytes() != before
-    sentence = error_of(stage(load_engine, model=str(folder)))
-    assert str(folder / name) in sentence and "\n" not in sentence
 
 
 def test_publishers_whose_qos_does_not_fit_are_told_once_until_one_fits(stage, embedded_engine):

@@ -1,52 +1,21 @@
-"""clue_node as a process of its own: signals, parameters, memory."""
+"""clue_node as a process of its own: what it starts with, memory, the network."""
 
-import contextlib
-import itertools
 import json
-import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from action_msgs.msg import GoalStatus
-from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.msg import ParameterValue
-from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 
-from clue_ros.action import Ground
+from clue_ros.detector.network import channel_count
 from clue_ros.model_folder import embedded
 from clue_ros.msg import GroundedObject
 from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
-
-NODE = ("-m", "clue_ros.ros.node")
-# The embedded model, looking again and again for a minute: a model that is slow because it computes, not because it sleeps.
-SLOW_NODE = ("-c", """
-import time
-from clue_ros.ros import node
-
-class Slow:
-    def __init__(self, engine):
-        self.engine, self.threshold, self.calibration = engine, engine.threshold, engine.calibration
-
-    def look(self, frame, dialog):
-        print("looking", flush=True)
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            decision = self.engine.look(frame, dialog)
-        return decision
-
-node.main(load=lambda settings, tell: Slow(node.load_engine(settings, tell)))
-""")
-
+from processes import SLOW_NODE, end, small, wait_for
 
 # The node, telling of everything that looks for a network, also where whoever looked goes on when there is none. ROS itself
 # does not use Python's sockets.
@@ -61,82 +30,6 @@ sys.addaudithook(watch)
 from clue_ros.ros import node
 node.main()
 """)
-NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def namespace():
-    """One of this test's own: a killed node haunts its namespace for a while."""
-    return f"/process{next(NUMBERS)}"
-
-
-@pytest.fixture
-def run_node(namespace):
-    """A function that starts a node in the namespace; it is killed after the test."""
-    with contextlib.ExitStack() as running:
-        def start(*arguments, code=NODE):
-            process = running.enter_context(subprocess.Popen(
-                [sys.executable, *code, "--ros-args", "-r", f"__ns:={namespace}", *arguments], stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, start_new_session=True))
-            running.callback(process.kill)
-            return process
-        yield start
-
-
-def small(step):
-    """The step's picture at half its size: between processes a large one, sent with best effort, may get lost for long."""
-    return step.picture.rgb[::2, ::2]
-
-
-def wait_for(words, process):
-    """What the process prints until the words come, a minute at most."""
-    printed = []
-    bound = threading.Timer(60.0, process.kill)
-    bound.start()
-    try:
-        for line in process.stdout:
-            printed.append(line)
-            if words in line:
-                return printed
-    finally:
-        bound.cancel()
-    raise AssertionError("".join(printed))
-
-
-def end(process, number=signal.SIGINT):
-    """Seconds until the signal ended it, in order."""
-    start = time.monotonic()
-    os.kill(process.pid, number)
-    rest, _ = process.communicate(timeout=20)
-    seconds = time.monotonic() - start
-    assert process.returncode == 0 and "Traceback" not in rest, rest
-    return seconds
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("state", ["loading the model", "say what to look for on"])
-def test_a_signal_ends_it_within_two_seconds(run_node, state, number):
-    process = run_node()
-    wait_for(state, process)
-    assert end(process, number) < 2.0
-
-
-def test_a_signal_in_a_look_ends_the_goal_and_the_process(run_node, namespace, company, clear):
-    play = company(namespace)
-    play.camera.show(small(clear))
-    process = run_node(code=SLOW_NODE)
-    client = play.ground_client()
-    assert play.person.wait_for_node(20.0)
-    sent = client.send_goal_async(Ground.Goal(instruction=clear.say))
-    play.until(sent.done)
-    result = sent.result().get_result_async()
-    wait_for("looking", process)
-    assert end(process) < 2.0
-    play.until(result.done)
-    assert result.result().status == GoalStatus.STATUS_ABORTED
-    sentence = "the node was shut down before the instruction was finished"
-    assert result.result().result.grounding.error == sentence == play.hear(GroundedObject).error
-    play.until(lambda: not play.person.connected(), 2.0)  # it took its leave: nobody waits for it
 
 
 def test_a_node_that_is_killed_in_a_look_is_started_again_and_answers(run_node, namespace, company, clear):
@@ -221,7 +114,8 @@ def large_model(folder):
     side = json.loads((folder / "base/config.json").read_text())["vision_config"]["image_size"]
     size = Size(side=side, vision_width=768, vision_layers=8, vision_heads=8, vision_mlp=3072)
     detector = json.loads((folder / "detector/config.json").read_text())
-    assert (detector["channels"], detector["grid"]) == (size.heads, size.side // size.patch)
+    assert detector["channels"] == channel_count(detector["layers"], size.heads, closing=detector["closing"])
+    assert detector["grid"] == size.side // size.patch and max(detector["layers"]) < size.layers
     model = new_model(size, AutoTokenizer.from_pretrained(folder / "base"))
     model.save_pretrained(folder / "base")
     return sum(p.numel() for p in model.parameters()) * torch.float32.itemsize / 2 ** 20
@@ -279,23 +173,3 @@ def test_cleanup_gives_the_memory_back(run_node, namespace, company, tmp_path, c
         assert loaded - left > 0.8 * weights and left - without < 0.2 * weights, table
     print("\n" + "\n".join(f"{state:<55} {megabytes:5.0f} MB" for state, megabytes in table.items()))
     assert end(process) < 2.0
-
-
-def test_a_request_that_rclpy_cannot_read_is_not_the_end_of_the_camera(ros, run_node, namespace):
-    camera = run_node(code=("-m", "clue_ros.ros.camera"))
-    wait_for("showing", camera)
-    node, executor = Node("somebody", namespace=namespace), SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        client = node.create_client(SetParameters, "clue_camera/set_parameters")
-        assert client.wait_for_service(20.0)
-        client.call_async(SetParameters.Request(parameters=[ParameterMessage(name="rate", value=ParameterValue(type=99))]))
-        wait_for("a message or request was dropped", camera)
-        rate = ParameterMessage(name="rate", value=ParameterValue(type=3, double_value=9.0))
-        answer = client.call_async(SetParameters.Request(parameters=[rate]))
-        executor.spin_until_future_complete(answer, 20.0)
-        result, = answer.result().results
-        assert not result.successful and "read-only" in result.reason  # it is read once, at the start
-    finally:
-        node.destroy_node()
-    assert end(camera) < 5

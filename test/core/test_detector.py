@@ -125,7 +125,7 @@ def test_the_verdict_is_of_all_views_and_the_places_are_of_the_first():
     both = detector.judge(views, (64, 48))
     assert both.cnn == pytest.approx((whole.cnn + near.cnn) / 2, abs=1e-5)
     assert both.asks == pytest.approx((whole.asks + near.asks) / 2) and whole.asks == pytest.approx(-2.0, abs=0.2)
-    assert both.probability == pytest.approx(1 / (1 + np.exp(-both.cnn - 1.0)), abs=1e-5)
+    assert both.probability == pytest.approx(1 / (1 + np.exp(-both.cnn - 0.5 * both.asks)), abs=1e-5)
     assert np.allclose(both.heatmap, whole.heatmap, atol=1e-5) and not np.allclose(both.heatmap, near.heatmap, atol=1e-4)
 
 

@@ -71,11 +71,11 @@ def test_the_log_tells_how_far_the_model_is_and_it_is_warm_before_it_is_ready(st
     monkeypatch.setattr(Clue, "warm_up", lambda clue: (warm_up(clue), log_when_warm.append(list(play.log))))
     play = stage(load_engine, autostart=False)
     assert Manager(play).do(CONFIGURE)
-    play.logged("model 'tabletop' is ready after")
+    play.logged("model 'tabletop' is ready on cpu (float32) after")
     stages = [next(k for k, line in enumerate(play.log) if words in line) for words in (
-        "loading the model 'tabletop' (device auto, dtype auto)", "the weights are read; warming up", "is ready after")]
+        "loading the model 'tabletop' (device auto, dtype auto)", "the weights are read; warming up", "is ready on")]
     assert stages == sorted(stages) and len(log_when_warm) == 1
-    assert not any("is ready after" in line for line in log_when_warm[0])
+    assert not any("is ready on" in line for line in log_when_warm[0])
 
 
 def test_another_dtype_reaches_the_model_and_finds_the_object(stage, clear):

@@ -102,8 +102,8 @@ def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_pa
     assert {f.name for f in tmp_path.iterdir()} == {"features", "systems", "table.json", "table.md", "risk-coverage.png",
                                                     "reliability.png", "layers.png"}
     monkeypatch.setattr(features, "_one", None)  # nothing is looked at again
-    assert table.run(trained, data, tmp_path, also=[trained, other], rounds=20) == text
-    assert "model (AR)" not in table.run(trained, data, tmp_path, rounds=20)  # fewer models are no other ones
+    again = table.run(trained, data, tmp_path, rounds=20)  # fewer models are no other ones
+    assert "model (AR)" not in again and set(again.splitlines()) < set(text.splitlines())
     with pytest.raises(InputError, match="features holds what another model, other data or another version"):
         table.run(trained, dataclasses.replace(data, seed=4), tmp_path, rounds=20)
     with pytest.raises(InputError, match="--also model model: .* a name of its own"):

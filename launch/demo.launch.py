@@ -11,6 +11,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from clue_ros.ros.process import PROFILES
+
 
 def generate_launch_description():
     """What `ros2 launch` asks for."""
@@ -19,8 +21,7 @@ def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument("camera", default_value="", description="live, a folder or a file; empty: the demo's"),
         DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="show image and heatmap in RViz"),
-        *(SetEnvironmentVariable(name, profiles)  # the second is its name before Kilted
-          for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")),
+        SetEnvironmentVariable(PROFILES, profiles),
         IncludeLaunchDescription(node, launch_arguments={"rviz": LaunchConfiguration("rviz")}.items()),
         Node(package="clue_ros", executable="clue_camera", name="clue_camera", output="screen",
              parameters=[{"source": ParameterValue(LaunchConfiguration("camera"), value_type=str)}]),

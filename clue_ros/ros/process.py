@@ -14,7 +14,8 @@ from pathlib import Path
 
 from clue_ros.shipped import shipped
 
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # the second is its name before Kilted
+# Where Fast DDS looks for its settings; Kilted warns of the name that it had before.
+PROFILES = ("FASTRTPS" if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy") else "FASTDDS") + "_DEFAULT_PROFILES_FILE"
 
 
 def free_domain() -> int:
@@ -34,8 +35,8 @@ def keep_apart() -> str:
     """Use a domain of this machine alone from now on, where the environment names none; its number. Fast DDS gets room for
     images in shared memory, where the environment does not say how it is set up."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    if (profiles := shipped("config/fastdds.xml")) and not any(name in os.environ for name in PROFILES):
-        os.environ |= dict.fromkeys(PROFILES, str(profiles))
+    if profiles := shipped("config/fastdds.xml"):
+        os.environ.setdefault(PROFILES, str(profiles))
     return os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
 
 

@@ -64,6 +64,7 @@ def test_a_signal_while_a_cleanup_waits_for_a_look(run_node, namespace, company,
     assert play.person.wait_for_node(60.0)
     play.person.say(clear.say)
     wait_for("looking", process)
+    play.until(lambda: manage.state == "active")  # what waited for the model is looked at while the node is still activating
     assert manage.do(DEACTIVATE) and "deactivated" in play.hear(GroundedObject).error
     manage.ask(CLEANUP)
     play.rest(0.5)

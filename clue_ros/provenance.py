@@ -89,9 +89,9 @@ def digest(lines: tuple[str, ...]) -> str:
 
 def code_hash() -> str:
     """One SHA-256 of what decides and what measures: the package's own Python, without its ROS nodes, training and commands."""
-    root = Path(__file__).parent
-    parts = sorted(path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in ("ros", "training", "cli"))
-    return digest(tuple(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root).as_posix()}" for path in parts))
+    apart = ("/ros/", "/training/", "/cli/")
+    return digest(tuple(line for line in hash_files(Path(__file__).parent, "clue_ros")
+                        if line.endswith(".py") and not any(part in line for part in apart)))
 
 
 def versions() -> tuple[str, ...]:

@@ -101,18 +101,25 @@ class ClueNode(ManagedNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and warm up. Without one the node stays unconfigured, and every instruction hears why."""
+        self._loading_since = time.monotonic()
+        try:
+            ready = self._load_model(self._loading_since)
+        finally:  # also where an error that nobody foresaw ends the transition
+            self._loading_since = None
+        return super().on_configure(state) if ready else TransitionCallbackReturn.FAILURE
+
+    def _load_model(self, start: float) -> bool:
+        """Whether a model is ready now; what it is, or why there is none, goes to the log and to `model`."""
         settings, log = self.settings, self.get_logger()
         name = shown(settings.model, 200)
         log.info(f"loading the model '{name}' (device {settings.device}, dtype {settings.dtype})")
-        self._loading_since = time.monotonic()
         sentence = self.worker.load(lambda: self._load_engine(settings, log.info))
         if sentence:
-            self._loading_since = None
             if not self.worker.stopping:
                 log.error(sentence)
                 self._close_sessions(sentence)
             self.model.unloaded(sentence)
-            return TransitionCallbackReturn.FAILURE
+            return False
         if (engine := self.worker.engine).calibration is None:
             log.warning(f"the detector of '{name}' was never calibrated: it asks from P(ambiguous) "
                         f"{engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
@@ -120,9 +127,8 @@ class ClueNode(ManagedNode):
             self._close_sessions()
         self.model.loaded(settings.model, self.worker.engine)
         where = f" on {known.device} ({known.dtype})" if (known := self.model.known) is not None else ""
-        log.info(f"model '{name}' is ready{where} after {time.monotonic() - self._loading_since:.1f} s")
-        self._loading_since = None
-        return super().on_configure(state)
+        log.info(f"model '{name}' is ready{where} after {time.monotonic() - start:.1f} s")
+        return True
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and look; not any more where the node is about to end."""

@@ -77,9 +77,9 @@ class Snapshot:
 class Request:
     """An instruction on its way to its outcome.
 
-    instruction: as it was heard. since: when the present phase began to wait, seconds. snapshot: of the last look, also while it is
-    under way; size (width, height) and decision: of that look, (0, 0) and None while it has given nothing. milliseconds: computing time of all looks. questions: how many were asked. spoken:
-    the texts exchanged, in order.
+    instruction: as it was heard. since: when the present phase began to wait, seconds. snapshot: of the last look; size (width,
+    height) and decision: what that look gave, (0, 0) and None so far. milliseconds: computing time of all looks. questions: how
+    many were asked. spoken: the texts exchanged, in order.
     """
 
     identity: str

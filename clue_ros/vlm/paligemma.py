@@ -34,7 +34,8 @@ class Prefill:
 
     maps: float32[layers, 2, heads, G, G], attention to the image, each map summing to 1: of the words, on average, and of the
     newline that closes the prefix. cache: keys and values of the prefix. words: tokens of instruction and dialog. logits:
-    float32[vocabulary], the decoder's own preference for the first suffix token. hidden: float32[d], last hidden state of the newline that closes the prefix.
+    float32[vocabulary], the decoder's own preference for the first suffix token. hidden: float32[d], last hidden state of that
+    newline.
     """
 
     maps: np.ndarray

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 
-NODE = ("-m", "clue_ros.ros.node")
 # The embedded model, looking again and again for a minute: a model that is slow because it computes, not because it sleeps.
 SLOW_NODE = ("-c", """
 import time

@@ -14,9 +14,6 @@ from clue_ros.data.records import Part, Reading
 from clue_ros.data.tabletop import read_tabletop
 from clue_ros.types import InputError
 
-READERS: dict[str, Callable[[Path], Reading]] = {
-    "tabletop": read_tabletop, "invig": read_invig, "it2p": read_it2p, "coco": read_coco,
-    "recording": read_recording}
 EXPECTED = ("tabletop: folder of clue-tabletop write; coco: instances file; invig: file, folder or hub id; it2p: folder; "
             "recording: rosbag2 folder or MCAP file, where nothing is known of what was meant")
 
@@ -42,10 +39,12 @@ class Labelled:
     def read(self) -> Reading:
         """Its records, of all parts. InputError for an option that is not this reader's."""
         self.check()
-        if self.reader == "invig":
-            return read_invig(self.data, self.split, allow_download=self.allow_download)
-        if self.reader == "recording":
-            return read_recording(self.data, *self.topics)
-        if self.reader == "tabletop":
-            return read_tabletop(self.data, seed=self.seed)
-        return READERS[self.reader](Path(self.data))
+        return READERS[self.reader](self)
+
+
+READERS: dict[str, Callable[[Labelled], Reading]] = {
+    "tabletop": lambda of: read_tabletop(of.data, seed=of.seed),
+    "invig": lambda of: read_invig(of.data, of.split, allow_download=of.allow_download),
+    "it2p": lambda of: read_it2p(of.data),
+    "coco": lambda of: read_coco(of.data),
+    "recording": lambda of: read_recording(of.data, *of.topics)}

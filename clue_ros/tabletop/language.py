@@ -27,7 +27,8 @@ VERBS = ("pick up", "pick up", "grab", "take", "hand me", "give me", "bring me",
 @dataclass(frozen=True)
 class Phrasing:
     """What is said around a noun phrase: words before it, words after it. made_up: share of instructions with invented
-    words instead, so that the noun phrase is found among words that were never met."""
+    words instead, so that the noun phrase is found among words that were never met, and among those that mean something
+    only inside it ("next", "and")."""
 
     before: tuple[str, ...]
     after: tuple[str, ...] = ("",)
@@ -35,7 +36,9 @@ class Phrasing:
 
 
 SEEN = Phrasing(VERBS)
-TAUGHT = Phrasing(VERBS, made_up=0.35)
+TAUGHT = Phrasing(VERBS, made_up=0.5)
+# They make relations ("next to", "between the can and the mug") and clauses, but nothing before a noun phrase: "go and get".
+INSIDE = ("and", "next", "to", "of", "is", "that", "which", "on", "in", "at")
 # Kept from training.
 UNSEEN = Phrasing(("would you mind getting", "let me have", "go and get", "i would like", "hand over", "show me", "find",
                    "select", "i am looking for", "your next target is", "we need", "pick"),
@@ -263,7 +266,9 @@ def command(text: str, rng: np.random.Generator, phrasing: Phrasing = SEEN) -> s
     if rng.random() < 0.1:
         return text
     if phrasing.made_up and rng.random() < phrasing.made_up:
-        return " ".join((*invented(rng, 1, 5), text, *invented(rng, 0, 3)))
+        *before, last = invented(rng, 1, 5)  # no "next to" or "on" right before the noun phrase: that would be a relation
+        before = [str(pick(rng, INSIDE)) if rng.random() < 0.3 else word for word in before]
+        return " ".join((*before, last, text, *invented(rng, 0, 3)))
     return f"{pick(rng, phrasing.before)} {text}{pick(rng, phrasing.after)}"
 
 
@@ -271,5 +276,6 @@ def invented(rng: np.random.Generator, least: int, most: int) -> list[str]:
     """Words of no language, "sove ilar": letters in turn from "aeiou" and the others, 1 to 7 of them."""
     def word() -> str:
         kinds = ("aeiouy", "bcdfghjklmnprstvwxz")[::pick(rng, (1, -1))]
-        return "".join(str(pick(rng, kinds[i % 2])) for i in range(int(rng.integers(1, 8))))
+        made = "".join(str(pick(rng, kinds[i % 2])) for i in range(int(rng.integers(1, 8))))
+        return made if made not in INSIDE else word()
     return [word() for _ in range(int(rng.integers(least, most + 1)))]

@@ -170,7 +170,10 @@ def test_invented_words_are_around_the_noun_phrase_and_not_in_it():
     assert all("the red mug" in words for words in said)
     strange = [words for words in said if words not in ("the red mug", "take the red mug")]
     assert len(set(strange)) > 150 and all(re.fullmatch("[a-z ]+", words) for words in strange)
-    assert not any(v in language.SEEN.before for v in (w.split(" the red mug")[0] for w in strange))
+    before = [words.split("the red mug")[0].split() for words in strange]
+    assert not any(" ".join(words) in language.SEEN.before for words in before)
+    assert sum(bool(set(words) & set(language.INSIDE)) for words in before) > 40  # "next" is no relation there
+    assert not any(words[-1] in language.INSIDE for words in before)  # "next to the red mug" would be one
 
 
 def test_proportions_vary_and_the_foot_stays_on_the_table():

@@ -139,7 +139,7 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
         raise ModelError(f"{config} was made for another model: it says layers, channels, grid = {settings.layers}, "
                          f"{settings.channels}, {settings.grid}; this base has {text.num_hidden_layers} layers and gives "
                          f"{wanted[0]} channels and grid {wanted[1]}")
-    _check_weights(weights)
+    check_weights(weights)
     detector = Detector(settings)
     try:
         detector.load_state_dict(load_file(weights))
@@ -170,7 +170,10 @@ def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,
     for files in {where, Path(base)}:  # once where they are the same
         if files.is_dir():
             _check_files(files)
-    name = where if isinstance(base, str) else where / "model.safetensors"
+    local = Path(base).is_dir()
+    at = Path(base) if local else where  # where the files are, if anywhere on this machine
+    sharded = (at / "model.safetensors.index.json").is_file()
+    name = at / "model.safetensors" if local and not sharded else at
     options = {"local_files_only": not allow_download, "trust_remote_code": False}
     try:
         model, info = PaliGemmaForConditionalGeneration.from_pretrained(
@@ -188,11 +191,11 @@ def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **options)
     except Exception as error:  # the tokenizers library raises nothing more special
-        raise ModelError(f"{where / 'tokenizer.json'} cannot be used: {_reason(error)}") from error
+        raise ModelError(f"{at / 'tokenizer.json'} cannot be used: {_reason(error)}") from error
     words = model.get_input_embeddings().num_embeddings
     image = tokenizer.convert_tokens_to_ids("<image>")
     if tokenizer.vocab_size > words or image != model.config.image_token_id:
-        raise ModelError(f"{where / 'tokenizer.json'} was made for another model: {tokenizer.vocab_size} tokens, "
+        raise ModelError(f"{at / 'tokenizer.json'} was made for another model: {tokenizer.vocab_size} tokens, "
                          f"<image> is number {image}; config.json says {words} and {model.config.image_token_id}")
     return model, tokenizer
 
@@ -230,10 +233,10 @@ def _check_files(folder: Path) -> None:
     for path in sorted(folder.glob("*.json")):
         _json(path)
     for path in sorted(folder.glob("*.safetensors")):
-        _check_weights(path)
+        check_weights(path)
 
 
-def _check_weights(path: Path) -> None:
+def check_weights(path: Path) -> None:
     """A whole safetensors file, by its header: nothing is unpickled, and a file cut short is noticed."""
     try:
         with safe_open(path, "pt"):

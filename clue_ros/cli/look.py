@@ -1,4 +1,4 @@
-"""clue-look photo.jpg "pick up the red mug": one look without ROS; asks in the terminal until it knows."""
+"""clue-look photo.jpg "pick up the red mug": one look without ROS; asks in the terminal until it knows, or has asked three times."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _look(a: argparse.Namespace) -> None:
     from clue_ros.data.records import read_photo
     from clue_ros.dialog import Dialog
     from clue_ros.model_folder import load
-    from clue_ros.types import Frame, Question
+    from clue_ros.types import Frame, InputError, Question
     frame, clue, dialog = Frame(read_photo(a.image)), load(a.model, a.device), Dialog.start(a.instruction)
     while True:
         decision = clue.look(frame, dialog)
@@ -37,11 +37,15 @@ def _look(a: argparse.Namespace) -> None:
         if not isinstance(decision.outcome, Question):
             b = decision.outcome.box
             print(f"box: x {b.x1:.0f}..{b.x2:.0f}, y {b.y1:.0f}..{b.y2:.0f} px  {decision.outcome.label}  "
-                  f"score {decision.outcome.score:.2f}")
+                  f"score {decision.outcome.score:.2f}{', still in doubt' * decision.in_doubt}")
             return
         print(f"robot: {decision.outcome.text}")
         dialog = dialog.ask(decision.outcome.text)
         if not sys.stdin.isatty():
             print("(no terminal to answer in)")
             return
-        dialog = dialog.answer(input("you:   "))
+        while dialog.open_question:
+            try:
+                dialog = dialog.answer(input("you:   "))
+            except InputError as error:
+                print(f"({error})")

@@ -119,7 +119,7 @@ class Reading:
 
 
 class Detector(nn.Module):
-    """Three convolutions, two dense heads, and a verdict that compares the best candidates. About 30,000 parameters.
+    """Three convolutions, two dense heads, and a verdict that compares the best candidates. About 40,000 parameters.
 
     The verdict reads the pooled picture, as in CLUE, and the features and logits of the `RIVALS` best candidates (`rivals`):
     an instruction is ambiguous when the second is as good as the first, wherever the two lie.

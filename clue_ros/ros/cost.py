@@ -75,7 +75,7 @@ def ask(customers: list[Customer], words: str) -> list[float]:
             raise CostError(f"an instruction did not end within {PATIENCE:.0f} s")
         came, end = customer.ends(number)[0]
         if end.outcome != GroundedObject.OUTCOME_GROUNDED:
-            raise CostError(f"an instruction ended without a box: {end.error or OUTCOMES[end.outcome]}")
+            raise CostError(f"an instruction did not end in a sure box: {end.error or OUTCOMES[end.outcome]}")
         taken.append((came - customer.said[number]) * 1000)
     return taken
 

@@ -109,7 +109,7 @@ class Demo:
             raise DemoError(f"step {number} ended in an error: {end.error}")  # the next one would meet it as well
         if end.outcome != GroundedObject.OUTCOME_GROUNDED:
             _line("robot", OUTCOMES[end.outcome], milliseconds)
-            return f"step {number} ended without a box: {OUTCOMES[end.outcome]}"
+            return f"step {number} did not end in a sure box: {OUTCOMES[end.outcome]}"
         box = box_from_message(end.box)
         text = f"[{box.x1:.0f} {box.y1:.0f} {box.x2:.0f} {box.y2:.0f}] {end.label}"
         if step.target is None:

@@ -179,7 +179,7 @@ def verdict(parameters: list[Parameter], loaded: Settings | None = None) -> SetP
             value = row and row.check(parameter.value)
             if row and row.unconfigured and loaded and value != getattr(loaded, row.name):
                 raise InputError(f"parameter {row.name} cannot change while a model is loaded: deactivate and clean up "
-                                 "the node first (`ros2 lifecycle set`)")
+                                 "the node first, once it is ready (`ros2 lifecycle set`)")
     except InputError as error:
         return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)

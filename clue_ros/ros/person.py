@@ -18,13 +18,18 @@ from clue_ros.ros.session import Outcome
 
 SETTLE = 0.5  # seconds from a new image to the words about it
 REPEATS = 10  # how often an instruction is said when the robot looks at an older image
-POINTS = (GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT)  # outcomes of a look, which comes with a verdict
+POINTS = (GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT)  # outcomes with a box
 Turn = tuple[AmbiguityHeatmap | None, String | GroundedObject]
 OUTCOMES = {outcome.value: outcome.name.lower().replace("_", " ") for outcome in Outcome}
 
 
 class Unheard(RuntimeError):
     """The robot did not reply, or not about what it was shown; the message says why."""
+
+
+def _comes_with_a_verdict(reply: String | GroundedObject) -> bool:
+    """Whether it is what a look led to: a question, or a box."""
+    return isinstance(reply, String) or reply.outcome in POINTS
 
 
 def in_touch(node: Node, replies: Iterable[Subscription], words: Iterable[Publisher]) -> bool:
@@ -80,7 +85,7 @@ class Person(Node):
         topics are not ordered among each other. Unheard after so many seconds, or with the sentence of `gone`."""
         verdict = reply = None
         end = time.monotonic() + patience
-        while reply is None or (verdict is None and getattr(reply, "outcome", POINTS[0]) in POINTS):
+        while reply is None or (verdict is None and _comes_with_a_verdict(reply)):
             if sentence := gone():
                 raise Unheard(sentence)
             if time.monotonic() > end:

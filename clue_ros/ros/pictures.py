@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle, starmap
 from pathlib import Path
 
 import cv2
@@ -50,14 +50,20 @@ def read_picture(path: str | Path, scene: Scene | None = None) -> Picture:
 
 
 def read_folder(folder: str | Path) -> list[Picture]:
-    """Every picture of a folder: those of its scenes.jsonl in that order, else all PNG and JPEG files by name."""
+    """Every picture of a folder, in order."""
+    return [read_picture(path, scene) for path, scene in list_folder(folder)]
+
+
+def list_folder(folder: str | Path) -> list[tuple[Path, Scene | None]]:
+    """The pictures of a folder, not yet read: those of its scenes.jsonl in that order, else all PNG and JPEG files by name.
+    InputError when there are none."""
     folder = Path(folder).expanduser()
     if (folder / "scenes.jsonl").is_file():
-        return [read_picture(folder / scene.image, scene) for scene in read_scenes(folder)]
-    pictures = [read_picture(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-    if not pictures:
+        return [(folder / scene.image, scene) for scene in read_scenes(folder)]
+    found = [(path, None) for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    if not found:
         raise InputError(f"{folder} holds no PNG or JPEG picture")
-    return pictures
+    return found
 
 
 def rendered(seed: int) -> Iterator[Picture]:
@@ -83,10 +89,12 @@ def rendered(seed: int) -> Iterator[Picture]:
 
 def open_source(source: str, seed: int = 0) -> Callable[[], Picture]:
     """A function that gives the next picture of a source: "" (the demo's), "live", a folder, or a file; from the start
-    again after the last. InputError names what cannot be read."""
+    again after the last. The first is read now, the others when they are shown: a folder may hold more than memory does. InputError,
+    here and there, names what cannot be read; the next call goes on after it."""
     if source == LIVE:
         tables = rendered(seed)
         return lambda: next(tables)
     path = Path(source).expanduser() if source else demo_folder()
-    pictures = cycle(read_folder(path) if path.is_dir() else [read_picture(path)])
+    files = cycle(list_folder(path) if path.is_dir() else [(path, None)])
+    pictures = chain([read_picture(*next(files))], starmap(read_picture, files))
     return lambda: next(pictures)

@@ -97,11 +97,12 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A look to take: the newest picture and the dialog so far."""
+    """A look to take: the newest picture and the dialog so far. before: what the request had of the look before it."""
 
     request: Request
     snapshot: Snapshot
     dialog: Dialog
+    before: tuple[Snapshot | None, tuple[int, int], Decision | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,8 @@ class Session:
         return self._finish(Outcome.CANCELLED) if self.request is not None and self.request.identity == identity else []
 
     def answer(self, text: str, now: float, to: tuple[str, int] | None = None) -> list[Event]:
-        """The person's reply. Without an open question, or when it cannot be used, nothing changes but the log.
+        """The person's reply. Without an open question nothing changes but the log; to one that cannot be used, the question is asked
+        again, unless it is blank: a recogniser may publish silence.
 
         to: the identity of the request and the number, from 0, of the question it answers; None: the open one.
         """
@@ -210,7 +212,7 @@ class Session:
         try:
             request.dialog = request.dialog.answer(text)
         except InputError as error:
-            return [Note(f"the question stays open: {error}", True)]
+            return self._ask_again(str(error)) if text.strip() else [Note(f"the question stays open: {error}", True)]
         request.spoken.append(text)
         request.phase, request.since = Phase.WAITING_FOR_IMAGE, now
         return []
@@ -226,8 +228,9 @@ class Session:
         waiting = request is not None and request.phase is Phase.WAITING_FOR_IMAGE
         if not waiting or self.held or not self._fresh(now):
             return None
+        look = Look(request, self.newest, request.dialog, (request.snapshot, request.size, request.decision))
         request.phase, request.snapshot, request.size, request.decision = Phase.LOOKING, self.newest, (0, 0), None
-        return Look(request, self.newest, request.dialog)
+        return look
 
     def looked(self, look: Look, decision: Decision, size: tuple[int, int], milliseconds: float,
                now: float) -> list[Event]:
@@ -252,7 +255,7 @@ class Session:
 
     def failed(self, look: Look, sentence: str, now: float, *, too_long: bool = False) -> list[Event]:
         """The look could not be taken; nothing if the request was superseded meanwhile. too_long: since the model cannot read as
-        much as was said; then the last answer is taken back, and its question stays open."""
+        much as was said; then the last answer is taken back, and its question asked again."""
         if (request := look.request) is not self.request:
             return []
         if not (too_long and request.dialog.turns):
@@ -260,7 +263,12 @@ class Session:
         request.dialog = request.dialog.take_back()
         request.spoken.pop()
         request.phase, request.since = Phase.QUESTION_OPEN, now
-        return [Note(f"the question stays open: {sentence}", True)]
+        request.snapshot, request.size, request.decision = look.before
+        return self._ask_again(sentence)
+
+    def _ask_again(self, sentence: str) -> list[Event]:
+        """The answer could not be used, as the sentence says."""
+        return [Note(f"the question stays open: {sentence}", True), Asked(self.request, self.request.dialog.open_question)]
 
     def trouble(self, now: float) -> str:
         """Why there is no picture to look at, in one sentence; "" when there is one."""

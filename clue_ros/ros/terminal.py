@@ -27,7 +27,7 @@ from clue_ros.ros.spinning import spinning
 from clue_ros.ros.words import shown
 
 PROMPT = "> "
-LATCHED = 0.5  # seconds in which the latched results of earlier instructions arrive
+EARLIER = 0.5  # seconds in which the latched results of earlier instructions arrive
 CURE = "start it with the same namespace and ROS_DOMAIN_ID"
 GONE = f"clue_node has gone: {CURE}"
 
@@ -124,6 +124,7 @@ def talk_at_keyboard(person: Person) -> None:
                 conversation.hear(message)
                 show(describe(message))
             elif there != (there := person.connected()):
+                conversation.question = ""  # it went with the node
                 show("        clue_node is back" if there else f"error   {GONE}")
 
     print("Say what to look for, for example: pick up the red mug   (Ctrl-D ends)", flush=True)
@@ -149,7 +150,7 @@ def main(args: list[str] | None = None) -> None:
         try:
             if not person.wait_for_node(patience):
                 sys.exit(f"clue_node was not found within {patience:g} s: {CURE}")
-            while person.listen(LATCHED) is not None:
+            while person.listen(EARLIER) is not None:
                 pass
             sys.stdin.reconfigure(errors="replace")  # bytes that are no text of this locale
             if sys.stdin.isatty():

@@ -111,8 +111,13 @@ def _settle(dialogue: Dialogue, batches: Batches, config: AdapterConfig, out: Pa
 
 def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
     """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only. Its files
-    have the rights of any new file: safetensors writes for its user alone, and a robot's service may be another."""
-    for source, name in ((base, "base"), (adapter, "adapter"), (detector, "detector")):
+    have the rights of any new file: safetensors writes for its user alone, and a robot's service may be another. InputError, and
+    nothing is changed, when one of them is none."""
+    parts = ((base, "base", "config.json"), (adapter, "adapter", "adapter_config.json"), (detector, "detector", "config.json"))
+    for source, name, needed in parts:
+        if not (source / needed).is_file():
+            raise InputError(f"{source} is no {name}: there is no {source / needed}")
+    for source, name, _ in parts:
         if source.resolve() != (out / name).resolve():
             shutil.rmtree(out / name, ignore_errors=True)
             shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"), copy_function=shutil.copyfile)

@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from clue_ros.files import replacing
-from clue_ros.model_folder import save_weights
+from clue_ros.model_folder import check_weights, save_weights
 from clue_ros.types import InputError
 
 PARTS = ("model/model.safetensors", "heads.safetensors", "adapter/adapter_model.safetensors")
@@ -19,13 +19,15 @@ PARTS = ("model/model.safetensors", "heads.safetensors", "adapter/adapter_model.
 
 def average(runs: Sequence[Path], out: Path) -> Path:
     """A run folder with the mean weights of the runs' base (and its heads) or adapter, the rest as in the first; returns `out`.
-    InputError when they do not hold the same weights, or `out` is there."""
+    InputError when they do not hold the same weights, or `out` is there, ModelError when a file is damaged."""
     parts = [part for part in PARTS if all((run / part).is_file() for run in runs)]
     if not parts or len(runs) < 2:
         raise InputError(f"{', '.join(map(str, runs))}: give two or more runs of `clue-train further`, or of `ivg` or `ambiguity`, "
                          "that came to their end")
     if out.exists():
         raise InputError(f"{out} is there already: give another --out, or remove it")
+    for file in (run / part for run in runs for part in parts):
+        check_weights(file)
     with replacing(out) as folder:
         shutil.rmtree(folder, ignore_errors=True)
         for part in parts:

@@ -63,7 +63,10 @@ class _Steps(Dataset):
         return self.steps - self.start
 
     def __getitem__(self, index: int) -> object:
-        return self.make_batch(self.start + index)
+        try:
+            return self.make_batch(self.start + index)
+        except (InputError, OSError) as error:  # torch would pass it on from a worker as the text of a traceback
+            return error
 
 
 def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callable[[nn.Module, object], Losses],
@@ -96,6 +99,8 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
     with (folder / "log.jsonl").open("a", encoding="utf-8") as log, \
             tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=2) as bar:
         for step, batch in enumerate(loader, start):
+            if isinstance(batch, Exception):
+                raise batch
             with accelerator.autocast():
                 losses = losses_of(model, to_device(batch, accelerator.device))
             accelerator.backward(losses["loss"])

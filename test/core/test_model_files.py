@@ -173,7 +173,7 @@ def test_an_adapter_that_would_fetch_something_is_no_lora(copy, config, monkeypa
     assert "describes no LoRA" in refusal(copy, "adapter/adapter_config.json")
 
 
-def test_a_base_elsewhere_that_was_cut_short_is_named(copy, tmp_path):
+def test_a_file_of_a_base_elsewhere_is_named_where_it_is(copy, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     (copy / "base").rename(elsewhere)
     (copy / "base").mkdir()
@@ -182,6 +182,11 @@ def test_a_base_elsewhere_that_was_cut_short_is_named(copy, tmp_path):
     whole = (elsewhere / "model.safetensors").read_bytes()
     (elsewhere / "model.safetensors").write_bytes(whole[:len(whole) // 2])
     assert "no whole safetensors file" in refusal(elsewhere.parent, "elsewhere/model.safetensors", folder=copy)
+    (elsewhere / "model.safetensors").unlink()
+    refusal(elsewhere.parent, "elsewhere/model.safetensors", folder=copy)
+    (elsewhere / "model.safetensors").write_bytes(whole)
+    (elsewhere / "tokenizer.json").write_text("{")
+    refusal(elsewhere.parent, "elsewhere/tokenizer.json", folder=copy)
 
 
 @pytest.mark.parametrize("clue_base", [5, "", None, ["google/paligemma2-3b-mix-448"]])

@@ -111,6 +111,16 @@ def test_a_look_at_a_photograph(call, scenes):
     assert "box: x " in call(look.main, scenes / step["image"], step["say"])
 
 
+def test_a_look_asks_again_what_was_not_answered(call, scenes, monkeypatch):
+    step = next(s for s in json.loads((scenes / "demo.json").read_text()) if s["expect"] == "question")
+    typed = iter((" ", "x" * 1001, "the left one"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: next(typed))
+    said = call(look.main, scenes / step["image"], step["say"])
+    assert said.count("robot: ") == 1 and "(the answer is empty" in said and "(the answer has 1001 characters" in said
+    assert said.count("box: x ") == 1 and next(typed, None) is None
+
+
 @pytest.mark.parametrize("unlike", ["clear", "ambiguous"])
 def test_photographs_of_one_kind_are_no_score_of_ambiguity(call, photographs, unlike):
     for file in (photographs / ("commands" if unlike == "clear" else "ambiguous")).iterdir():

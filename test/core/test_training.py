@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import embedded, load, save_detector
-from clue_ros.training.adapters import train_ambiguity, train_ivg
+from clue_ros.training.adapters import assemble, train_ambiguity, train_ivg
 from clue_ros.training.average import average
 from clue_ros.training.base import GroundedBatches
 from clue_ros.training.configs import CONFIGS
@@ -73,6 +73,17 @@ def test_a_config_for_another_decoder_is_refused(data, trained, tmp_path, config
 def test_an_adapter_of_another_base_is_refused(data, trained, tmp_path):
     with pytest.raises(InputError, match="is no adapter for this base"):
         train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", embedded() / "adapter", tmp_path / "out")
+
+
+def test_a_damaged_adapter_is_named(data, trained, tmp_path):
+    for run in ("one", "other"):
+        shutil.copytree(trained / "adapter", tmp_path / run / "adapter")
+    file = tmp_path / "other" / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ModelError, match="adapter_model.safetensors is no whole safetensors file"):
+        train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", file.parent, tmp_path / "out")
+    with pytest.raises(ModelError, match="adapter_model.safetensors is no whole safetensors file"):
+        average([tmp_path / "one", tmp_path / "other"], tmp_path / "mean")
 
 
 def test_what_is_logged_after_a_resumed_step_is_a_mean(tmp_path):
@@ -216,6 +227,23 @@ def test_a_base_that_lacks_weights_is_not_trained_on(base_run, tmp_path):
         read_base(tmp_path / "base")
     with pytest.raises(ModelError, match="the base clue-ros/none is no folder and not in the Hugging Face cache"):
         read_base("clue-ros/none")
+
+
+def test_an_error_in_a_batch_is_one_sentence_also_from_a_worker(tmp_path):
+    def damaged(step):
+        raise InputError(f"picture {step} is damaged")
+    for workers in (0, 1):
+        with pytest.raises(InputError, match="^picture 0 is damaged$"):
+            fit(torch.nn.Linear(1, 1), damaged, lambda *_: {}, LoopConfig(2, 0.1, workers=workers), tmp_path / str(workers))
+
+
+def test_a_model_is_assembled_whole_or_not_at_all(trained, tmp_path):
+    model = assemble(trained / "base", trained / "adapter", trained / "detector", tmp_path / "model")
+    before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    for parts in (("base", "adapter", "typo"), ("base", ".", "detector"), ("adapter", "adapter", "detector")):
+        with pytest.raises(InputError, match="is no (base|adapter|detector): there is no .*config.json"):
+            assemble(*(trained / part for part in parts), model)
+    assert {file: file.read_bytes() for file in model.rglob("*") if file.is_file()} == before
 
 
 def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):

@@ -87,6 +87,12 @@ def test_camera_sources(tmp_path):
                           (tmp_path / "no.png", "cannot be read: No such file"), (tmp_path, "is no readable image")):
         with pytest.raises(InputError, match=words):
             open_source(str(source))
+    shutil.copy(demo_folder() / names[1], tmp_path / "a.png")
+    shown = open_source(str(tmp_path))
+    assert shown().name == "a.png"
+    with pytest.raises(InputError, match="broken.png is no readable image"):
+        shown()
+    assert shown().name == "a.png"
 
 
 def test_command_line(capsys):

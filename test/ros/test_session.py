@@ -143,9 +143,11 @@ def test_answers_that_are_not_due():
     note, = made.answer("x" * 50, 1)
     assert note.warning and "x" * 40 + "..." in note.text
     look(made, ASK, 1)
-    note, = made.answer(" ", 2)
+    note, = made.answer(" ", 2)  # silence is not answered
     assert "the question stays open: the answer is empty" in note.text
-    assert made.request.phase is Phase.QUESTION_OPEN
+    note, again = made.answer("x" * 1001, 2)
+    assert "the question stays open: the answer has 1001 characters" in note.text and again.question == ASK.outcome.text
+    assert made.request.phase is Phase.QUESTION_OPEN and made.request.questions == 1
 
 
 def test_an_addressed_answer_counts_for_its_question_only():
@@ -185,13 +187,15 @@ def test_a_failed_look_and_an_empty_question_are_errors():
     assert end.outcome is Outcome.ERROR and "asked nothing" in end.error
 
 
-def test_an_answer_too_long_for_the_model_is_taken_back_and_its_question_stays_open():
+def test_an_answer_too_long_for_the_model_is_taken_back_and_its_question_asked_again():
     made = session(0)
     made.instruct("the mug", 1)
     look(made, ASK, 1)
+    seen = made.request.snapshot, made.request.size, made.request.decision
     made.answer("word " * 150, 1.2)
-    note, = made.failed(made.next_look(1.5), "1119 tokens, the model reads 975", 1.6, too_long=True)
+    note, again = made.failed(made.next_look(1.5), "1119 tokens, the model reads 975", 1.6, too_long=True)
     assert note.warning and note.text == "the question stays open: 1119 tokens, the model reads 975"
+    assert again.question == ASK.outcome.text and (made.request.snapshot, made.request.size, made.request.decision) == seen
     assert made.request.phase is Phase.QUESTION_OPEN and made.request.spoken == [ASK.outcome.text] and made.tick(11.5) == []
     assert made.answer("red", 1.8, (made.request.identity, 0)) == []
     *_, end = look(made, POINT, 1.9)

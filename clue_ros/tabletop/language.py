@@ -37,8 +37,8 @@ class Phrasing:
 
 SEEN = Phrasing(VERBS)
 TAUGHT = Phrasing(VERBS, made_up=0.5)
-# They make relations ("next to", "between the can and the mug") and clauses, but nothing before a noun phrase: "go and get".
-INSIDE = ("and", "next", "to", "of", "is", "that", "which", "on", "in", "at")
+# They make relations ("next to", "between the can and the mug"), but nothing before a noun phrase: "go and get".
+INSIDE = ("next", "and", "to", "of")
 # Kept from training.
 UNSEEN = Phrasing(("would you mind getting", "let me have", "go and get", "i would like", "hand over", "show me", "find",
                    "select", "i am looking for", "your next target is", "we need", "pick"),
@@ -266,8 +266,8 @@ def command(text: str, rng: np.random.Generator, phrasing: Phrasing = SEEN) -> s
     if rng.random() < 0.1:
         return text
     if phrasing.made_up and rng.random() < phrasing.made_up:
-        *before, last = invented(rng, 1, 5)  # no "next to" or "on" right before the noun phrase: that would be a relation
-        before = [str(pick(rng, INSIDE)) if rng.random() < 0.3 else word for word in before]
+        *before, last = invented(rng, 1, 5)  # no "next to" right before the noun phrase: that would be a relation
+        before = [str(pick(rng, INSIDE)) if rng.random() < 0.5 else word for word in before]
         return " ".join((*before, last, text, *invented(rng, 0, 3)))
     return f"{pick(rng, phrasing.before)} {text}{pick(rng, phrasing.after)}"
 

@@ -9,7 +9,7 @@ from rclpy.task import Future
 from clue_ros.action import Ground
 from clue_ros.ros.outputs import grounded_message, verdict_message
 from clue_ros.ros.place import Place
-from clue_ros.ros.session import Asked, Event, Finished, Note, Outcome
+from clue_ros.ros.request import Asked, Event, Finished, Note, Outcome
 from clue_ros.ros.worker import Desk
 
 

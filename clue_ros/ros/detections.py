@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import RELIABLE
-from clue_ros.ros.session import Event, Finished
+from clue_ros.ros.request import Event, Finished
 from clue_ros.types import Grounding
 
 try:

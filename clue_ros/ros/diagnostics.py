@@ -21,7 +21,8 @@ from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import RELIABLE
-from clue_ros.ros.session import Event, Finished, Looked, Outcome, Phase, Session, Snapshot
+from clue_ros.ros.request import Event, Finished, Looked, Outcome, Phase, Snapshot
+from clue_ros.ros.session import Session
 from clue_ros.ros.target import Target
 from clue_ros.ros.words import OnChange
 from clue_ros.ros.worker import Desk, Worker

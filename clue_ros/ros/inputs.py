@@ -14,7 +14,7 @@ from clue_ros.msg import Answer
 from clue_ros.ros.conversions import nanoseconds
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import EVERY_WORD, NEWEST
-from clue_ros.ros.session import Event, Snapshot
+from clue_ros.ros.request import Event, Snapshot
 from clue_ros.ros.words import OnChange
 from clue_ros.ros.worker import Desk
 from clue_ros.types import InputError

@@ -32,7 +32,8 @@ from clue_ros.ros.begin import begin
 from clue_ros.ros.diagnostics import SLOW, Diagnostics
 from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
-from clue_ros.ros.session import Event, Session
+from clue_ros.ros.request import Event
+from clue_ros.ros.session import Session
 from clue_ros.ros.spinning import spin_some
 from clue_ros.ros.view import View
 from clue_ros.ros.words import shown

@@ -10,7 +10,7 @@ from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros import conversions
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import LATCHED, RELIABLE
-from clue_ros.ros.session import Asked, Event, Finished, Look, Looked, Note, Outcome, Request
+from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Request
 from clue_ros.ros.visualization import overlay
 from clue_ros.types import Decision, Frame
 

@@ -14,7 +14,7 @@ from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.qos import EVERY_WORD, LATCHED_LISTENER, RELIABLE
-from clue_ros.ros.session import Outcome
+from clue_ros.ros.request import Outcome
 
 SETTLE = 0.5  # seconds from a new image to the words about it
 REPEATS = 10  # how often an instruction is said when the robot looks at an older image

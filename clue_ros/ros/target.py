@@ -33,7 +33,7 @@ from clue_ros.ros.inputs import Inputs
 from clue_ros.ros.parameters import Settings
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import NEWEST, RELIABLE
-from clue_ros.ros.session import Event, Finished, Snapshot
+from clue_ros.ros.request import Event, Finished, Snapshot
 from clue_ros.ros.words import shown
 from clue_ros.types import Box, InputError
 

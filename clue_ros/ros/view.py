@@ -14,7 +14,8 @@ from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.outputs import Outputs
 from clue_ros.ros.parameters import Settings
 from clue_ros.ros.place import Place
-from clue_ros.ros.session import Event, Look, Session
+from clue_ros.ros.request import Event, Look
+from clue_ros.ros.session import Session
 from clue_ros.ros.target import Target
 from clue_ros.ros.worker import Worker
 from clue_ros.types import Decision, Frame

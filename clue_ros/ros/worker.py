@@ -17,7 +17,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
 from clue_ros.dialog import Dialog
-from clue_ros.ros.session import Event, Look, Session, Snapshot
+from clue_ros.ros.request import Event, Look, Snapshot
+from clue_ros.ros.session import Session
 from clue_ros.types import Decision, Frame, InputError, ModelError, TooLongError
 
 if TYPE_CHECKING:  # torch, which it needs, comes into memory with the model

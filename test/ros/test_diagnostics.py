@@ -17,7 +17,8 @@ from clue_ros.provenance import PARTS, describe
 from clue_ros.ros.diagnostics import Tally
 from clue_ros.ros.node import load_engine
 from clue_ros.ros.qos import LATCHED
-from clue_ros.ros.session import Limits, Session, Snapshot
+from clue_ros.ros.request import Snapshot
+from clue_ros.ros.session import Limits, Session
 from clue_ros.ros.words import OnChange, shown
 from clue_ros.types import Ambiguity, Box, Decision, Grounding
 

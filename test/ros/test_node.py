@@ -14,7 +14,7 @@ from std_msgs.msg import Header, String
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.ros.conversions import box_from_message, image_from_rgb
 from clue_ros.ros.person import Person
-from clue_ros.ros.session import Looked
+from clue_ros.ros.request import Looked
 from clue_ros.tabletop.questions import Oracle
 from company import error_of
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from clue_ros.ros.session import Asked, Finished, Limits, Looked, Note, Outcome, Phase, Session, Snapshot
+from clue_ros.ros.request import Asked, Finished, Looked, Note, Outcome, Phase, Snapshot
+from clue_ros.ros.session import Limits, Session
 from clue_ros.types import Ambiguity, Box, Decision, Grounding, Question
 
 AMBIGUITY = Ambiguity(0.9, 0.5, np.zeros((2, 2), np.float32))

@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from clue_ros.ros.session import Asked, Finished, Limits, Looked, Note, Outcome, Phase, Session, Snapshot
+from clue_ros.ros.request import Asked, Finished, Looked, Note, Outcome, Phase, Snapshot
+from clue_ros.ros.session import Limits, Session
 from clue_ros.types import Ambiguity, Box, Decision, Grounding, Question
 
 SENTENCES = st.sampled_from(["the model is gone", "out of memory"])

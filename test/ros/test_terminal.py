@@ -13,7 +13,7 @@ import pytest
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, CandidateBox, GroundedObject
-from clue_ros.ros.session import Outcome
+from clue_ros.ros.request import Outcome
 from clue_ros.ros.terminal import Conversation, describe
 
 PATIENCE = 60.0

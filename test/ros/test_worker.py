@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from clue_ros.ros.session import Finished, Limits, Outcome, Session, Snapshot
+from clue_ros.ros.request import Finished, Outcome, Snapshot
+from clue_ros.ros.session import Limits, Session
 from clue_ros.ros.worker import Worker
 from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, InputError, ModelError, TooLongError
 

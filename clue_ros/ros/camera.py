@@ -68,7 +68,8 @@ class Camera(Node):
         try:
             picture = self._next()
         except InputError as error:
-            return self.get_logger().warning(f"{error}; the picture before it stays")
+            self.get_logger().warning(f"{error}; the picture before it stays")
+            return
         self.get_logger().info(f"showing {picture.name}, {picture.rgb.shape[1]} x {picture.rgb.shape[0]} pixels")
         self.show(picture.rgb)
 

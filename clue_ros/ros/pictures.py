@@ -49,11 +49,6 @@ def read_picture(path: str | Path, scene: Scene | None = None) -> Picture:
     return Picture(path.name, rgb, scene)
 
 
-def read_folder(folder: str | Path) -> list[Picture]:
-    """Every picture of a folder, in order."""
-    return [read_picture(path, scene) for path, scene in list_folder(folder)]
-
-
 def list_folder(folder: str | Path) -> list[tuple[Path, Scene | None]]:
     """The pictures of a folder, not yet read: those of its scenes.jsonl in that order, else all PNG and JPEG files by name.
     InputError when there are none."""

@@ -110,7 +110,7 @@ class Session:
         try:
             request.dialog = request.dialog.answer(text)
         except InputError as error:
-            return self._ask_again(str(error)) if text.strip() else [Note(f"the question stays open: {error}", True)]
+            return self._stays_open(str(error), again=bool(text.strip()))
         request.spoken.append(text)
         request.phase, request.since = Phase.WAITING_FOR_IMAGE, now
         return []
@@ -162,11 +162,12 @@ class Session:
         request.spoken.pop()
         request.phase, request.since = Phase.QUESTION_OPEN, now
         request.snapshot, request.size, request.decision = look.before
-        return self._ask_again(sentence)
+        return self._stays_open(sentence, again=True)
 
-    def _ask_again(self, sentence: str) -> list[Event]:
-        """The answer could not be used, as the sentence says."""
-        return [Note(f"the question stays open: {sentence}", True), Asked(self.request, self.request.dialog.open_question)]
+    def _stays_open(self, sentence: str, *, again: bool) -> list[Event]:
+        """The answer could not be used, as the sentence says. again: the question is asked once more."""
+        note, asked = Note(f"the question stays open: {sentence}", True), Asked(self.request, self.request.dialog.open_question)
+        return [note, asked] if again else [note]
 
     def trouble(self, now: float) -> str:
         """Why there is no picture to look at, in one sentence; "" when there is one."""

@@ -16,7 +16,7 @@ from tqdm import trange
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import Detector, DetectorSettings, channel_count
-from clue_ros.model_folder import save_detector
+from clue_ros.model_folder import ADAPTER, REQUIRED, save_detector
 from clue_ros.training.base import Batches
 from clue_ros.training.configs import AdapterConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
@@ -113,11 +113,11 @@ def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
     """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only. Its files
     have the rights of any new file: safetensors writes for its user alone, and a robot's service may be another. InputError, and
     nothing is changed, when one of them is none."""
-    parts = ((base, "base", "config.json"), (adapter, "adapter", "adapter_config.json"), (detector, "detector", "config.json"))
-    for source, name, needed in parts:
-        if not (source / needed).is_file():
-            raise InputError(f"{source} is no {name}: there is no {source / needed}")
-    for source, name, _ in parts:
+    parts = {"base": base, "adapter": adapter, "detector": detector}
+    for name, file in (Path(needed).parts for needed in (*REQUIRED, *ADAPTER)):
+        if not (parts[name] / file).is_file():
+            raise InputError(f"{parts[name]} is no {name}: there is no {parts[name] / file}")
+    for name, source in parts.items():
         if source.resolve() != (out / name).resolve():
             shutil.rmtree(out / name, ignore_errors=True)
             shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"), copy_function=shutil.copyfile)

@@ -89,19 +89,20 @@ def test_peaks_of_the_mean_map_are_counted():
 
 
 def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_path, monkeypatch):
-    data = table.Data(pairs, pairs, pairs, None, None, 2500, None, 1, 3)
+    data = table.Data(pairs, pairs, pairs, pairs, None, 2500, None, 1, 3)
     other = shutil.copytree(trained, tmp_path / "other")  # with a detector of its own
     save_file({name: 2 * weight for name, weight in load_file(other / "detector/model.safetensors").items()},
               other / "detector/model.safetensors")
     tmp_path /= "eval"
     text = table.run(trained, data, tmp_path, also=[trained, other], rounds=20)
     rows, contrasts = len(variants.rows(1, 3)) + 3, len(variants.contrasts(1, ["other"]))
-    assert text.count("\n| ") == (1 + rows) + (1 + contrasts) + (1 + 4) and "model (AR): first token" in text
-    assert text.count("\n| other: its CNN alone, with its LoRA |") == 1 and "model: its CNN" not in text
-    assert text.count("\n| no LoRA |") == 1 and "never calibrated" in text
+    assert text.count("\n| ") == 2 * (1 + rows) + (1 + contrasts) + 2 * (1 + 4) and "model (AR): first token" in text
+    assert text.count("\n| other: its CNN alone, with its LoRA |") == 2 and "model: its CNN" not in text
+    assert text.count("\n| no LoRA |") == 2 and "never calibrated" in text
     assert {f.name for f in tmp_path.iterdir()} == {"features", "systems", "table.json", "table.md", "risk-coverage.png",
                                                     "reliability.png", "layers.png"}
     monkeypatch.setattr(features, "_one", None)  # nothing is looked at again
+    assert table.run(trained, data, tmp_path, also=[trained, other], rounds=20) == text
     again = table.run(trained, data, tmp_path, rounds=20)  # fewer models are no other ones
     assert "model (AR)" not in again and set(again.splitlines()) < set(text.splitlines())
     with pytest.raises(InputError, match="features holds what another model, other data or another version"):

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 
 from clue_ros.ros import demo
 from clue_ros.ros.camera import Camera
-from clue_ros.ros.pictures import demo_folder, open_source, read_folder, read_picture
+from clue_ros.ros.pictures import demo_folder, list_folder, open_source, read_picture
 from clue_ros.ros.process import free_domain
 from clue_ros.ros.script import BOX, QUESTION, live_script, read_script
 from clue_ros.tabletop import questions
@@ -45,7 +45,8 @@ def test_the_script_shows_both_ends_and_is_true(script):
 
 def test_the_shipped_pictures_are_few_and_fit_their_scenes():
     assert sum(path.stat().st_size for path in demo_folder().iterdir()) < 3_000_000
-    for picture in read_folder(demo_folder()):
+    for path, scene in list_folder(demo_folder()):
+        picture = read_picture(path, scene)
         assert picture.rgb.shape == (480, 640, 3)
         for k in range(len(picture.scene.objects)):
             box = picture.box(k)
@@ -78,7 +79,7 @@ def test_live_tables_are_in_turn_ambiguous_and_clear():
 
 def test_camera_sources(tmp_path):
     shown = open_source("")
-    names = [shown().name for _ in range(len(read_folder(demo_folder())) + 1)]
+    names = [shown().name for _ in range(len(list_folder(demo_folder())) + 1)]
     assert names[0] == names[-1] and len(set(names)) == len(names) - 1
     only = open_source(str(demo_folder() / names[1]))
     assert only().name == only().name == names[1]

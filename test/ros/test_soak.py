@@ -28,9 +28,9 @@ def test_two_thousand_instructions_as_fast_as_they_can_be_published(tmp_path):
 
 
 def test_goals_one_after_the_other(tmp_path):
-    part = soaked(tmp_path, "goals", "--goals", "30")
-    assert part["results"] == part["goals"] == 30 and part["instructions by number of outcomes"] == {"1": 31}
-    assert part["outcomes"] == {"grounded": 31}
+    part = soaked(tmp_path, "goals", "--goals", "60")
+    assert part["results"] == part["goals"] == 60 and part["instructions by number of outcomes"] == {"1": 61}
+    assert part["outcomes"] == {"grounded": 61}
 
 
 def test_some_seconds_of_dialogs(tmp_path):

@@ -34,7 +34,7 @@ class Detections:
     def tell(self, event: Event) -> None:
         """One event of the session: at the end of a request, publish what it found, if it did."""
         if self._publisher is not None and isinstance(event, Finished) and event.grounding is not None:
-            header = event.request.snapshot.image.header
+            header = event.request.seen.snapshot.image.header
             self._publisher.publish(detection_message(event.grounding, header, event.request.identity))
 
 

@@ -65,21 +65,22 @@ _TELL = {Looked: Outputs._verdict, Asked: Outputs._question, Finished: Outputs._
 
 def verdict_message(request: Request) -> AmbiguityHeatmap:
     """What the detector made of the request's last look; ask only while that look's question is not answered."""
+    seen = request.seen
     return conversions.heatmap_message(
-        request.decision.ambiguity, header=request.snapshot.image.header, request_id=request.identity,
-        instruction=request.instruction, turn=request.dialog.turns, size=request.size)
+        seen.decision.ambiguity, header=seen.snapshot.image.header, request_id=request.identity,
+        instruction=request.instruction, turn=request.dialog.turns, size=seen.size)
 
 
 def grounded_message(event: Finished) -> GroundedObject:
     """The one message an instruction ends in; header and size are those of the last image that was looked at."""
-    request = event.request
+    request, seen = event.request, event.request.seen
     message = GroundedObject(
-        header=request.snapshot.image.header if request.snapshot else Header(), request_id=request.identity,
+        header=seen.snapshot.image.header if seen.snapshot else Header(), request_id=request.identity,
         instruction=request.instruction, outcome=event.outcome.value, error=event.error,
-        image_width=request.size[0], image_height=request.size[1], questions_asked=request.questions,
+        image_width=seen.size[0], image_height=seen.size[1], questions_asked=request.questions,
         dialog=request.spoken, latency_ms=request.milliseconds)
-    if request.decision is not None:
-        message.candidates = conversions.candidate_messages(request.decision.ambiguity.candidates)
+    if seen.decision is not None:
+        message.candidates = conversions.candidate_messages(seen.decision.ambiguity.candidates)
     if event.grounding is not None:
         message.box = conversions.box_message(event.grounding.box, event.grounding.score)
         message.score, message.label = float(event.grounding.score), event.grounding.label

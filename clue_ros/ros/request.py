@@ -41,13 +41,22 @@ class Snapshot:
         return now - self.received + max(0.0, self.delay)
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a request has of its last look. snapshot: the picture; None before the first look. size (width, height) and decision:
+    what the look gave; (0, 0) and None as long as it is under way."""
+
+    snapshot: Snapshot | None = None
+    size: tuple[int, int] = (0, 0)
+    decision: Decision | None = None
+
+
 @dataclass(eq=False)
 class Request:
     """An instruction on its way to its outcome.
 
-    instruction: as it was heard. since: when the present phase began to wait, seconds. snapshot: of the last look; size (width,
-    height) and decision: what that look gave, (0, 0) and None so far. milliseconds: computing time of all looks. questions: how
-    many were asked. spoken: the texts exchanged, in order.
+    instruction: as it was heard. since: when the present phase began to wait, seconds. seen: its last look. milliseconds:
+    computing time of all looks. questions: how many were asked. spoken: the texts exchanged, in order.
     """
 
     identity: str
@@ -55,9 +64,7 @@ class Request:
     since: float
     dialog: Dialog | None = None
     phase: Phase = Phase.WAITING_FOR_IMAGE
-    snapshot: Snapshot | None = None
-    size: tuple[int, int] = (0, 0)
-    decision: Decision | None = None
+    seen: Seen = Seen()
     milliseconds: float = 0.0
     questions: int = 0
     spoken: list[str] = field(default_factory=list)
@@ -70,7 +77,7 @@ class Look:
     request: Request
     snapshot: Snapshot
     dialog: Dialog
-    before: tuple[Snapshot | None, tuple[int, int], Decision | None]
+    before: Seen
 
 
 @dataclass(frozen=True, eq=False)

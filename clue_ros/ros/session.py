@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clue_ros.dialog import Dialog
-from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Phase, Request, Snapshot
+from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Phase, Request, Seen, Snapshot
 from clue_ros.ros.words import shown
 from clue_ros.types import Decision, Grounding, InputError
 
@@ -126,8 +126,8 @@ class Session:
         waiting = request is not None and request.phase is Phase.WAITING_FOR_IMAGE
         if not waiting or self.held or not self._fresh(now):
             return None
-        look = Look(request, self.newest, request.dialog, (request.snapshot, request.size, request.decision))
-        request.phase, request.snapshot, request.size, request.decision = Phase.LOOKING, self.newest, (0, 0), None
+        look = Look(request, self.newest, request.dialog, request.seen)
+        request.phase, request.seen = Phase.LOOKING, Seen(self.newest)
         return look
 
     def looked(self, look: Look, decision: Decision, size: tuple[int, int], milliseconds: float,
@@ -136,7 +136,7 @@ class Session:
         request = look.request
         if request is not self.request:
             return []
-        request.size, request.decision, request.milliseconds = size, decision, request.milliseconds + milliseconds
+        request.seen, request.milliseconds = Seen(look.snapshot, size, decision), request.milliseconds + milliseconds
         events: list[Event] = [Looked(request, decision, milliseconds)]
         if isinstance(decision.outcome, Grounding):
             return events + self._finish(Outcome.TURN_LIMIT if decision.in_doubt else Outcome.GROUNDED,
@@ -161,7 +161,7 @@ class Session:
         request.dialog = request.dialog.take_back()
         request.spoken.pop()
         request.phase, request.since = Phase.QUESTION_OPEN, now
-        request.snapshot, request.size, request.decision = look.before
+        request.seen = look.before
         return self._stays_open(sentence, again=True)
 
     def _stays_open(self, sentence: str, *, again: bool) -> list[Event]:

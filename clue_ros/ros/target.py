@@ -238,20 +238,20 @@ class Target:
             self._waiting = None
 
     def _locate(self, event: Finished) -> PointStamped:
-        request, settings = event.request, self._settings()
-        header = request.snapshot.image.header
-        if not nanoseconds(header.stamp):
+        seen, settings = event.request.seen, self._settings()
+        image = seen.snapshot.image
+        if not nanoseconds(image.header.stamp):
             raise InputError("the image carries no stamp, so that no depth can be told to be of the same moment: let the "
                              "camera driver stamp its images")
         if self._info is None:
             raise _MayStillCome(f"no camera_info came on {self._info_topic}: remap `camera_info` to that of the image")
-        depth = self._nearest.get(request.snapshot)
+        depth = self._nearest.get(seen.snapshot)
         if depth is None:
             raise _MayStillCome(f"no depth came on {self._depth_topic}: remap `depth` to the camera's registered depth")
-        if (apart := _apart(request.snapshot.image, depth)) > settings.depth_tolerance:
+        if (apart := _apart(image, depth)) > settings.depth_tolerance:
             raise _MayStillCome(f"the depth image nearest in time is {apart:.3f} s away from the image, depth_tolerance is "
                                 f"{settings.depth_tolerance:g} s: publish depth with the image's stamps, or allow more")
-        return locate(event.grounding.box, header, request.size, depth, self._info, rectified=settings.rectified)
+        return locate(event.grounding.box, image.header, seen.size, depth, self._info, rectified=settings.rectified)
 
 
 def _apart(a: Image, b: Image) -> float:

@@ -65,7 +65,7 @@ def test_question_answer_box():
     _, end = made.looked(due, POINT, (640, 480), 5.0, 3)
     assert end.request is asked.request is looked.request
     assert end.request.spoken == [ASK.outcome.text, "the red one"]
-    assert (end.request.questions, end.request.milliseconds, end.request.size) == (1, 12.0, (640, 480))
+    assert (end.request.questions, end.request.milliseconds, end.request.seen.size) == (1, 12.0, (640, 480))
 
 
 def test_instruction_before_the_first_image():
@@ -192,11 +192,11 @@ def test_an_answer_too_long_for_the_model_is_taken_back_and_its_question_asked_a
     made = session(0)
     made.instruct("the mug", 1)
     look(made, ASK, 1)
-    seen = made.request.snapshot, made.request.size, made.request.decision
+    seen = made.request.seen
     made.answer("word " * 150, 1.2)
     note, again = made.failed(made.next_look(1.5), "1119 tokens, the model reads 975", 1.6, too_long=True)
     assert note.warning and note.text == "the question stays open: 1119 tokens, the model reads 975"
-    assert again.question == ASK.outcome.text and (made.request.snapshot, made.request.size, made.request.decision) == seen
+    assert again.question == ASK.outcome.text and made.request.seen is seen
     assert made.request.phase is Phase.QUESTION_OPEN and made.request.spoken == [ASK.outcome.text] and made.tick(11.5) == []
     assert made.answer("red", 1.8, (made.request.identity, 0)) == []
     *_, end = look(made, POINT, 1.9)
@@ -213,7 +213,7 @@ def test_an_outcome_tells_of_one_picture_alone():
     made.see(other := Snapshot("a smaller one", 1.3))
     made.next_look(1.4)
     end, = made.cancel(made.request.identity)
-    assert (end.request.snapshot, end.request.size, end.request.decision) == (other, (0, 0), None)
+    assert (end.request.seen.snapshot, end.request.seen.size, end.request.seen.decision) == (other, (0, 0), None)
 
 
 @pytest.mark.parametrize("running, told", [("", "the node is not active"), ("deactivated", "deactivated")])

@@ -40,7 +40,7 @@ class Life(RuleBasedStateMachine):
                 self.heard += 1
                 assert self.ends[event.request.identity] == 1, event
                 assert (event.outcome is Outcome.ERROR) == bool(event.error) and "\n" not in event.error
-                assert not (event.request.decision and event.request.snapshot is None)
+                assert not (event.request.seen.decision and event.request.seen.snapshot is None)
                 assert (event.grounding is not None) == (event.outcome in (Outcome.GROUNDED, Outcome.TURN_LIMIT))
             if isinstance(event, Asked):
                 assert self.session.request is event.request and event.request.phase is Phase.QUESTION_OPEN

@@ -69,10 +69,11 @@ def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def hash_files(folder: Path, name: str) -> tuple[str, ...]:
-    """A line "SHA-256  name/path" for each file below the folder, by path; none for a folder that is not there."""
+    """A line "SHA-256  name/path" for each file below the folder, by path, or for the file that it is; none for what is not
+    there."""
     lines = {}
     try:
-        for path in folder.rglob("*"):
+        for path in [folder] if folder.is_file() else folder.rglob("*"):
             if path.is_file():
                 with path.open("rb") as file:
                     shown = f"{name}/{path.relative_to(folder).as_posix()}"

@@ -121,6 +121,7 @@ def _ivg(a: argparse.Namespace) -> None:
 
 def _ambiguity(a: argparse.Namespace) -> None:
     from clue_ros.training.adapters import assemble, train_ambiguity
+    _check_validation(a)
     out = train_ambiguity(_config(a, "ambiguity"), _teaching(a), a.base, a.adapter, a.out, seed=a.seed,
                           allow_download=a.allow_download)
     print(f"adapter and detector: {out}")
@@ -133,6 +134,18 @@ def _ambiguity(a: argparse.Namespace) -> None:
         from clue_ros.evaluation.calibrate import calibrate
         from clue_ros.data.readers import Labelled
         print(calibrate(out / "model", [Labelled(data) for data in a.validation], a.seed))
+
+
+def _check_validation(a: argparse.Namespace) -> None:
+    """InputError for pairs that there are none of, which would be found out only when the training is over."""
+    from clue_ros.data.scenes import SceneImages
+    from clue_ros.evaluation.suites import pairs_of
+    from clue_ros.types import InputError
+    if a.validation and a.reader != "tabletop":
+        raise InputError("--validation takes pairs of the tabletop: leave it out, then `clue-train calibrate "
+                         f"--model {a.out / 'model'} --reader {a.reader}` on data of your own")
+    for folder in a.validation or ():
+        pairs_of(SceneImages(folder), a.seed)
 
 
 def _assemble(a: argparse.Namespace) -> None:

@@ -59,20 +59,22 @@ def counterfactual(one: Scene, other: Scene, rng: np.random.Generator, phrasing:
         found = language.sample(one.objects, rng, ambiguous=True)
         if position and found and found.kind != "position":
             continue
-        left = found and language.meaning(other.objects, found)
+        left = found and language.elsewhere(found, other.objects)
         asked = found and questions.ask(one.objects, found.referents)
-        if not left or len(left) != 1 or not asked:
+        if not left or len(left.referents) != 1 or not asked:
             continue
         doubtful = _instruction(one, found, rng, asked[0], phrasing)
-        clear_one = Example(doubtful.prompt, _boxes(other.objects, left), found.label, None, left, left)
-        return doubtful, clear_one
+        return doubtful, _example(doubtful.prompt, other, left)
     return None
 
 
 def _instruction(scene: Scene, found: language.Expression, rng: np.random.Generator, question: str | None = None,
                  phrasing: Phrasing = SEEN) -> Example:
-    return Example(Prompt(language.command(found.text, rng, phrasing)), _boxes(scene.objects, found.referents),
-                   found.label, question, found.matches, found.referents)
+    return _example(Prompt(language.command(found.text, rng, phrasing)), scene, found, question)
+
+
+def _example(prompt: Prompt, scene: Scene, found: language.Expression, question: str | None = None) -> Example:
+    return Example(prompt, _boxes(scene.objects, found.referents), found.label, question, found.matches, found.referents)
 
 
 def answered(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, turns: int = 2) -> Example | None:

@@ -17,6 +17,7 @@ from clue_ros.data.records import Picture, Reading, Record
 from clue_ros.types import Box, InputError, Prompt, Turn
 
 FORMATS = (".parquet", ".jsonl", ".json")
+SPLITS = ("train", "validation", "test")
 CLOSING = "closing remark, no question"
 
 
@@ -26,7 +27,7 @@ def read_invig(path: str | Path, split: str | None = None, *, images: str | Path
 
     path: a Parquet, JSON (list of rows) or JSON Lines file, a folder of them (files of the kind that comes first in that
     order), or a hub id, which needs the `datasets` library and `allow_download`. split: train, validation or test: of a
-    folder, the files whose names begin so. images: folder of the pictures where the rows do not hold their bytes (in JSON:
+    folder, the files whose names begin so; it must be given where those of several lie, and cannot be of a file. images: folder of the pictures where the rows do not hold their bytes (in JSON:
     as base64), by default that of the file. dialog: the field to read; `dialog_cn` is the Chinese one.
 
     While the robot still asks, the prompt counts as ambiguous; which other objects it may mean is not annotated. Left out
@@ -109,15 +110,25 @@ def _picture(row: dict, info: dict, folder: Path, where: str) -> Picture:
 
 def _local_rows(path: Path, split: str | None) -> Iterator[tuple[str, dict, Path]]:
     """(where, row, folder of the file) of a file or of a folder's files."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    wanted = [f for f in files if f.suffix in FORMATS and (not path.is_dir() or f.name.startswith(split or ""))]
+    read = {".parquet": _parquet, ".jsonl": read_json_lines, ".json": _json}
+    for file in _files(path, split):
+        for where, row in read[file.suffix](file):
+            yield where, row, file.parent
+
+
+def _files(path: Path, split: str | None) -> list[Path]:
+    """That file, or the folder's files of that split which are of the first kind of FORMATS."""
+    if split and not path.is_dir():
+        raise InputError(f"{path} is a file, which is read whole: leave the split {split} out, or give its folder")
+    known = [f for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.suffix in FORMATS]
+    wanted = [f for f in known if f.name.startswith(split or "")]
     if not wanted:
         raise InputError(f"{path} holds no {' or '.join(FORMATS)} file{f' of the split {split}' if split else ''}")
+    mixed = [name for name in SPLITS if any(f.name.startswith(name) for f in wanted)] if path.is_dir() else []
+    if len(mixed) > 1:
+        raise InputError(f"{path} holds files of {' and '.join(mixed)}: say which split is meant, such as --split {mixed[-1]}")
     kind = min((f.suffix for f in wanted), key=FORMATS.index)
-    read = {".parquet": _parquet, ".jsonl": read_json_lines, ".json": _json}[kind]
-    for file in (f for f in wanted if f.suffix == kind):
-        for where, row in read(file):
-            yield where, row, file.parent
+    return [f for f in wanted if f.suffix == kind]
 
 
 def _json(file: Path) -> Iterator[tuple[str, dict]]:

@@ -80,7 +80,7 @@ def _records(path: Path, image: str, instruction: str, skipped: Counter[str]) ->
 def _messages(path: Path, wanted: Topics, optional: Topics = ()) -> Iterator[tuple[str, int, object]]:
     """(topic, time of recording in ns, message) of these topics, in the order of time; the optional ones may be missing."""
     try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
+        from rosbags.highlevel import AnyReader
         from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
         raise InputError(f"reading {path} needs the rosbags library: pip install rosbags") from error
@@ -93,7 +93,9 @@ def _messages(path: Path, wanted: Topics, optional: Topics = ()) -> Iterator[tup
             topics = [c for c in reader.connections if c.topic in dict([*wanted, *optional])]
             for connection, stamp, data in reader.messages(topics):
                 yield connection.topic, stamp, reader.deserialize(data, connection.msgtype)
-    except (AnyReaderError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of rosbags, of the storage beneath it, or of the system: damaged bytes raise what they like
         raise InputError(f"{path} is no readable recording: {error}") from error
 
 

@@ -119,7 +119,7 @@ class Calibration:
 
     def save(self, folder: Path) -> None:
         """Write it beside the detector."""
-        record = asdict(self) | {"probability": [round(p, 5) for p in self.probability], "wrong": [int(w) for w in self.wrong]}
+        record = asdict(self) | {"wrong": [int(w) for w in self.wrong]}
         (folder / FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     @classmethod

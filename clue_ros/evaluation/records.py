@@ -4,8 +4,11 @@ about scenes are needed."""
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -16,18 +19,36 @@ from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, verdict_s
 from clue_ros.evaluation.metrics import bootstrap, risk_scores
 from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
-from clue_ros.types import Box, InputError
+from clue_ros.types import Box, InputError, TooLongError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def look_at(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None) -> list[Look]:
     """One look at each record of the data's part that is known to be clear or ambiguous, or at `limit` of them drawn with the
     seed; no more than one picture is in memory. InputError when there is none."""
     rng = np.random.default_rng(seed)
-    looks = [look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng), record.picture.group)[0]
-             for record in _drawn(data, rng, limit, lambda record: record.ambiguous is not None)]
+    def seen(record: Record) -> Look:
+        return look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng), record.picture.group)[0]
+    looks = list(_each(seen, _drawn(data, rng, limit, lambda record: record.ambiguous is not None)))
     if not looks:
         raise InputError("no prompt of this data set is known to be clear or ambiguous: there is nothing to measure")
     return looks
+
+
+def _each(take: Callable[[Record], T], drawn: Iterator[Record]) -> Iterator[T]:
+    """What is made of each record; those whose words are more than the model can read are left out, and told at the end."""
+    left_out = []
+    for record in drawn:
+        try:
+            made = take(record)
+        except TooLongError as error:
+            left_out.append(f"{record.id}: {error}")
+        else:
+            yield made
+    if left_out:
+        log.warning("left out %d prompts that the model cannot read, the first %s", len(left_out), left_out[0])
 
 
 def _drawn(data: Labelled, rng: np.random.Generator, limit: int | None, keep: Callable[[Record], bool]) -> Iterator[Record]:
@@ -67,9 +88,10 @@ def write_predictions(clue: Clue, data: Labelled, file: Path, seed: int = 0, lim
     InputError when there is nothing to look at.
     """
     count = 0
-    with replacing(file) as part, part.open("w", encoding="utf-8") as log:
-        for count, record in enumerate(_drawn(data, np.random.default_rng(seed), limit, lambda record: True), start=1):
-            log.write(json.dumps(_prediction(clue, record)) + "\n")
+    with replacing(file) as part, part.open("w", encoding="utf-8") as lines:
+        drawn = _drawn(data, np.random.default_rng(seed), limit, lambda record: True)
+        for count, said in enumerate(_each(partial(_prediction, clue), drawn), start=1):
+            lines.write(json.dumps(said) + "\n")
         if not count:
             raise InputError(f"{data.data} holds no instruction about a picture: there is nothing to look at")
     return count
@@ -80,7 +102,7 @@ def _prediction(clue: Clue, record: Record) -> dict:
     seen = clue.understand(frame, record.prompt)
     found = clue.point(seen.prefill, frame, seen.belief)
     question = clue.new_question(seen.prefill, record.prompt) if seen.in_doubt else None
-    said = {"id": record.id, "image": record.picture.name, "instruction": record.prompt.instruction,
+    said = {"id": record.id, "image": record.picture.group, "instruction": record.prompt.instruction,
             "bbox": _corners(found.box), "label": found.label, "probability": float(seen.ambiguity.probability),
             "question": question and question.text}
     if record.ambiguous is not None:

@@ -84,7 +84,7 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     own = hash_model(find(model))
     others = {folder.name: hash_model(folder) for folder in also}
     made_by = {"code": code_hash(), "versions": versions(), "device": str(device)}
-    _claim(out / "features", {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests(), **made_by},
+    _claim(out, {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests(), **made_by},
            {"adapted": own, "base": own, **others})
     detecting = [name for name, files in others.items() if _weights(files) != _weights(own)]
     models = _models(model, also, device)

@@ -23,6 +23,7 @@ from clue_ros.types import InputError
 JPEG_QUALITY = 95
 MOST_TRIES = 2000  # of one scene; usually a few do
 ALIKE = 32  # so many scenes in a row share their meshes and cloths; building them takes a while
+MOST_SCENES = 1000 * ALIKE  # of one seed
 
 
 @lru_cache(maxsize=1)
@@ -58,8 +59,8 @@ def _render_one(job: tuple[int, int, bool, str, World]) -> list[Scene]:
 
 
 def variant_of(seed: int, index: int) -> int:
-    """Of the meshes and cloths of that scene, for `Renderer`."""
-    return 1000 * seed + index // ALIKE
+    """Of the meshes and cloths of that scene, for `Renderer`; another one for every seed, up to MOST_SCENES of each."""
+    return MOST_SCENES // ALIKE * seed + index // ALIKE
 
 
 def without_one(poses: list[Pose], rng: np.random.Generator) -> list[Pose]:
@@ -76,6 +77,9 @@ def write(folder: str | Path, count: int, seed: int, *, world: World = World(), 
     Scenes are written in order, so a run that was stopped leaves a readable data set of the scenes done so far.
     """
     folder = Path(folder)
+    if count > MOST_SCENES:
+        raise InputError(f"{count} scenes are too many of one seed, whose last would have the meshes and cloths of the next seed: write "
+                         f"at most {MOST_SCENES} into a folder, the others with another seed into another one")
     (folder / "images").mkdir(parents=True, exist_ok=True)
     settings = {"seed": seed, "count": count, "pairs": pairs, "world": dataclasses.asdict(world)}
     (folder / "world.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ left. Expressions that people would argue about (an object inside the `Grade` ga
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -239,16 +239,16 @@ def _relation(objects: Sequence[SceneObject], matches: tuple[int, ...], head: st
     return beside(objects, among, anchor, side), f"{head} {pick(rng, words)} the {name}"
 
 
-def meaning(objects: Sequence[SceneObject], expression: Expression) -> tuple[int, ...] | None:
-    """What the same words mean in another scene; None where that is a borderline case, or the words are a relation."""
+def elsewhere(expression: Expression, objects: Sequence[SceneObject]) -> Expression | None:
+    """The same words with what they mean in another scene; None where that is a borderline case, or the words are a relation."""
     if expression.kind == "relation":
         return None
     shape, colour, size = expression.attributes
     fits = tuple(i for i, o in enumerate(objects)
                  if shape in (None, o.shape) and colour in (None, o.colour) and size in (None, o.size))
-    if not fits or expression.position is None:
-        return fits
-    return by_position(objects, fits, expression.position)
+    placed = fits and expression.position is not None
+    referents = by_position(objects, fits, expression.position) if placed else fits
+    return None if referents is None else replace(expression, matches=fits, referents=referents)
 
 
 def sample(objects: Sequence[SceneObject], rng: np.random.Generator, ambiguous: bool | None = None,

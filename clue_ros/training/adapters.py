@@ -23,25 +23,25 @@ from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
 from clue_ros.training.lessons import LessonBatches, keep_lessons
 from clue_ros.training.loop import claim, fit
-from clue_ros.training.recipes import batches_of, read_base, read_training
+from clue_ros.training.recipes import batches_of, check_depth, read_base, read_training
 from clue_ros.types import InputError
 from clue_ros.vlm.build import grid_of
 from clue_ros.vlm.tokens import Grammar
-
-
-def _check_depth(config: AdapterConfig, model: nn.Module) -> None:
-    """InputError when the config's layers are none of this decoder's, or lie so low that it is made for another one."""
-    depth, e = model.config.get_text_config().num_hidden_layers, config.emphasis
-    if max(*config.layers, e.look_layer, e.point_layer, *e.match_layers) >= depth or max(config.layers) < depth // 4:
-        raise InputError(f"this config reads decoder layer {max(config.layers)}, the base has {depth}: use --config paligemma2 for a "
-                         "published PaliGemma 2, debug for a base of --config debug, else tabletop")
 
 
 Teaching = Sequence[Path] | Labelled  # folders of the tabletop, or any data set with answers
 
 
 def _source(data: Teaching) -> SceneImages | Labelled:
-    return data if isinstance(data, Labelled) else read_training(data)
+    """What to learn from. InputError when it cannot be read."""
+    if not isinstance(data, Labelled):
+        return read_training(data)
+    next(iter(data.read()), None)
+    return data
+
+
+def _paths(data: Teaching) -> list[str | Path]:
+    return [data.data] if isinstance(data, Labelled) else list(data)
 
 
 def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages | Labelled, out: Path, seed: int,
@@ -59,9 +59,9 @@ def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path
               allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
-    _check_depth(config, model)
+    check_depth(config.emphasis, model, *config.layers)
     source = _source(data)
-    claim(out, recipe="ivg", data=data, seed=seed, base=base, config=config)
+    claim(out, [*_paths(data), base], recipe="ivg", data=data, seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 2)
     torch.manual_seed(seed)
     dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
@@ -75,9 +75,9 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
                     allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)
-    _check_depth(config, model)
+    check_depth(config.emphasis, model, *config.layers)
     source = _source(data)
-    claim(out, recipe="ambiguity", data=data, seed=seed, base=base, adapter=adapter, config=config)
+    claim(out, [*_paths(data), base, adapter], recipe="ambiguity", data=data, seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 3)
     channels = channel_count(config.layers, model.config.get_text_config().num_attention_heads, closing=config.closing)
     settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom,
@@ -91,6 +91,7 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
             groups=groups, name="ambiguity", stop_after=stop_after)
     dialogue.peft.save_pretrained(out / "adapter")
     if config.settle and stop_after is None:
+        dialogue.to("cuda" if torch.cuda.is_available() else "cpu")  # where `fit` did not bring it
         _settle(dialogue, replace(batches, seed=seed + 7), config, out / "settle", seed)
     save_detector(dialogue.detector, out / "detector")
     return out

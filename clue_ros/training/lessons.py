@@ -68,18 +68,22 @@ def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
     if not done.is_file():
         untold: Counter[str] = Counter()
         with replacing(done) as part, part.open("w", encoding="utf-8") as file:
+            kinds = set()
             for lesson in _written(labelled, folder, side, untold):
                 file.write(json.dumps(asdict(lesson)) + "\n")
+                kinds.add(lesson.example.question is None)
+            _check_kinds(kinds, labelled)
         if untold:
             log.warning("%s: left out %d x %s", labelled.data, untold[UNTOLD], UNTOLD)
-    lessons = [_read(json.loads(line)) for line in done.read_text(encoding="utf-8").splitlines()]
-    kinds = {lesson.example.question is None for lesson in lessons}
+    return [_read(json.loads(line)) for line in done.read_text(encoding="utf-8").splitlines()]
+
+
+def _check_kinds(kinds: set[bool], labelled: Labelled) -> None:
+    """kinds: whether a lesson's right answer is to point."""
     if len(kinds) < 2:
-        done.unlink()
-        only = {True: "nothing but to point", False: "nothing but to ask"}[kinds.pop()] if kinds else "nothing"
+        only = ("nothing but to point" if True in kinds else "nothing but to ask") if kinds else "nothing"
         raise InputError(f"{labelled.data} teaches {only}: it needs records whose one object has a box, and others which are "
                          "ambiguous")
-    return lessons
 
 
 def _written(labelled: Labelled, folder: Path, side: int, untold: Counter[str]) -> Iterator[Lesson]:

@@ -11,7 +11,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
+from clue_ros.provenance import digest, hash_files
 from clue_ros.training.muon import Muon32
 from clue_ros.types import InputError
 
@@ -165,11 +166,14 @@ def to_device(batch, device: torch.device):
     return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
 
-def claim(out: Path, **settings: object) -> None:
-    """Mark the folder of a run as of these settings. InputError when it is a run of others, which must not be resumed."""
-    file, mine = out / "run.json", json.dumps(settings, default=str, sort_keys=True)
+def claim(out: Path, inputs: Sequence[str | Path], **settings: object) -> None:
+    """Mark the folder of a run as of these settings, and of what the input files and folders hold now (a hub's name is taken as it
+    is). InputError when it is a run of others, which must not be resumed."""
+    held = [(str(path), digest(hash_files(Path(path), ""))) for path in inputs]
+    file, mine = out / "run.json", json.dumps(settings | {"inputs": held}, default=str, sort_keys=True)
     if file.is_file() and (other := file.read_text(encoding="utf-8")) != mine:
-        raise InputError(f"{out} is the folder of another run ({other}): give another --out, or remove it")
+        raise InputError(f"{out} is the folder of another run, or what it was made from has changed since: give another --out, or "
+                         f"remove it (it is {other}; this one is {mine})")
     out.mkdir(parents=True, exist_ok=True)
     file.write_text(mine, encoding="utf-8")
 

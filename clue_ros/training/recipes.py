@@ -60,7 +60,7 @@ HEADS = "heads.safetensors"
 def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
     """The three stages of the base recipe; returns `out/model`, a folder that `from_pretrained` reads."""
     source = read_training(data)
-    claim(out, recipe="base", data=data, seed=seed, config=config)
+    claim(out, data, recipe="base", seed=seed, config=config)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: _new_tower(config, source, seed))
     tokenizer = _tokenizer(source, out)
     torch.manual_seed(seed)
@@ -84,8 +84,9 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
         raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end, and no base: there is no "
                          f"{base / 'config.json'}")
     source = read_training(data)
-    claim(out, recipe="further", data=data, seed=seed, run=run, config=config)
     old, grammar = read_base(base)
+    check_depth(config.emphasis, old)
+    claim(out, [*data, base, run / HEADS], recipe="further", seed=seed, config=config)
     heads = _heads(config, old.float(), grammar, source, run, out, seed)
     model = with_grown_tower(old, config.layers, config.side)
     use_probed_attention(model)
@@ -129,7 +130,7 @@ def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, o
     """A base without the detection mixture, of the tower of `base`; returns `out/model`."""
     source = read_training(data)
     old, grammar = read_base(base)
-    claim(out, recipe="naming", data=data, seed=seed, base=base, config=config)
+    claim(out, [*data, base], recipe="naming", seed=seed, config=config)
     torch.manual_seed(seed)
     model = with_fresh_decoder(old.float())
     model.model.vision_tower.requires_grad_(False)
@@ -161,6 +162,16 @@ def read_training(folders: Sequence[Path]) -> SceneImages:
         raise InputError(f"one of {', '.join(map(str, folders))} was written with --unseen, to evaluate on: "
                          "training on it would make that evaluation worthless")
     return source
+
+
+def check_depth(emphasis: Emphasis, model: nn.Module, *layers: int) -> None:
+    """InputError when one of the decoder layers that carry losses, or of these, is none of this decoder's, or when these lie so low
+    that they are meant for another one."""
+    depth = model.config.get_text_config().num_hidden_layers
+    highest = max(emphasis.look_layer, emphasis.point_layer, *emphasis.match_layers, *layers)
+    if highest >= depth or (layers and max(layers) < depth // 4):
+        raise InputError(f"this config reads decoder layer {max(layers, default=highest)}, the base has {depth}: use --config paligemma2 "
+                         "for a published PaliGemma 2, debug for a base of --config debug, else tabletop")
 
 
 def _new_tower(config: BaseConfig, source: SceneImages, seed: int) -> tuple[DenseTower, DenseBatches]:

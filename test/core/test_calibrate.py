@@ -75,6 +75,17 @@ def test_a_photographers_data_set_is_scored_and_calibrated_on(model, instances):
     assert load(model, "cpu").calibration.data.endswith(" prompts of instances.json, seed 0")
 
 
+def test_words_that_are_more_than_the_model_can_read_are_left_out_and_told(model, instances, caplog):
+    record = json.loads(instances.read_text())
+    record["categories"][0]["name"] = "碗" * 300
+    file = instances.with_name("long.json")
+    file.write_text(json.dumps(record))
+    clue, every, others = load(model, "cpu"), len(list(Labelled(instances, "coco").read())), instances.with_name("log.jsonl")
+    written = write_predictions(clue, Labelled(file, "coco"), others)
+    assert 0 < written < every and f"left out {every - written} prompts that the model cannot read, the first " in caplog.text
+    assert "碗" not in others.read_text()
+
+
 def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):
     record = json.loads(instances.read_text())
     first = {(a["image_id"], a["category_id"]): a for a in reversed(record["annotations"])}

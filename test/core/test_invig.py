@@ -86,6 +86,15 @@ def test_a_split_is_read_from_a_folder_and_pictures_from_their_files(tmp_path):
     assert next(iter(read_invig(tmp_path, "validation", images=tmp_path / "photos"))).picture.frame().size == (80, 60)
 
 
+def test_splits_are_never_mixed(tmp_path):
+    for name in ("train-0.json", "validation-0.json", "test-0.json"):
+        write(tmp_path, row([["", "the cup"]]), name=name)
+    with pytest.raises(InputError, match="holds files of train and validation and test: say which"):
+        list(read_invig(tmp_path))
+    with pytest.raises(InputError, match="train-0.json is a file, which is read whole"):
+        list(read_invig(tmp_path / "train-0.json", "test"))
+
+
 def test_an_empty_folder_and_an_unknown_split_are_named(tmp_path):
     with pytest.raises(InputError, match=r"holds no .parquet or .jsonl or .json file of the split test"):
         list(read_invig(tmp_path, "test"))

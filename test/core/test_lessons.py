@@ -113,6 +113,11 @@ def test_by_the_command_line(trained, tmp_path, capsys):
     arguments = train.parser().parse_args([*common, str(data), "--out", str(tmp_path / "ivg")])
     run(lambda: arguments.call(arguments))
     assert (tmp_path / "ivg/adapter/adapter_model.safetensors").is_file() and "adapter: " in capsys.readouterr().out
+    arguments = train.parser().parse_args(["ambiguity", *common[1:], str(data), "--adapter", str(tmp_path / "ivg/adapter"),
+                                           "--validation", str(tmp_path), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="--validation takes pairs of the tabletop: leave it out"):
+        run(lambda: arguments.call(arguments))
+    assert not (tmp_path / "out").exists()
     assert load(trained, "cpu")  # the base is as it was
 
 

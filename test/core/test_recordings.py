@@ -139,6 +139,17 @@ def test_a_truncated_recording_is_refused_not_half_read(tmp_path, plugin):
         list(read_recording(bag))
 
 
+def test_a_recording_with_damaged_pages_is_refused_in_a_sentence(tmp_path):
+    images = [("/image", raw(np.zeros((60, 80, 3), np.uint8)))] * 9
+    bag = record(tmp_path / "bag", *images, ("/instruction", said("the mug")))
+    file, = (f for f in bag.iterdir() if f.suffix != ".yaml")
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 3:-len(whole) // 4] = bytes([0xA5]) * len(whole[len(whole) // 3:-len(whole) // 4])
+    file.write_bytes(whole)
+    with pytest.raises(InputError, match="is no readable recording"):
+        list(read_recording(bag))
+
+
 def test_the_library_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
     with pytest.raises(InputError, match="pip install rosbags"):

@@ -17,8 +17,6 @@ from clue_ros.training.average import average
 from clue_ros.training.base import GroundedBatches
 from clue_ros.training.configs import CONFIGS
 from clue_ros.training.forward import fourier_locations_, smooth_locations
-from clue_ros.training.loop import LoopConfig, fit, optimisers_of
-from clue_ros.training.muon import Muon32
 from clue_ros.training.naming import NAMING_MIXTURE
 from clue_ros.training.recipes import read_base, train_further, train_naming
 from clue_ros.training.vision import patch_owner
@@ -70,6 +68,12 @@ def test_a_config_for_another_decoder_is_refused(data, trained, tmp_path, config
     assert not (tmp_path / "out").exists()
 
 
+def test_a_base_that_is_gone_on_with_needs_the_configs_layers_too(data, base_run, tmp_path):
+    with pytest.raises(InputError, match="reads decoder layer 4, the base has 3: use --config"):
+        train_further(CONFIGS["tabletop"]["further"], [data], base_run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_adapter_of_another_base_is_refused(data, trained, tmp_path):
     with pytest.raises(InputError, match="is no adapter for this base"):
         train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", embedded() / "adapter", tmp_path / "out")
@@ -84,29 +88,6 @@ def test_a_damaged_adapter_is_named(data, trained, tmp_path):
         train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", file.parent, tmp_path / "out")
     with pytest.raises(ModelError, match="adapter_model.safetensors is no whole safetensors file"):
         average([tmp_path / "one", tmp_path / "other"], tmp_path / "mean")
-
-
-def test_what_is_logged_after_a_resumed_step_is_a_mean(tmp_path):
-    config = LoopConfig(60, 1e-3, workers=0, log_every=25)
-    model = torch.nn.Linear(1, 1)
-    for stop in (28, None):
-        fit(model, lambda step: {"x": torch.ones(1)}, lambda m, b: {"loss": 0 * m(b["x"]).sum() + 2}, config, tmp_path,
-            stop_after=stop)
-    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [one["step"] for one in logged] == [25, 50, 60] and all(one["loss"] == 2 for one in logged)
-
-
-def test_a_loss_that_becomes_nan_stops_and_is_named(tmp_path):
-    model = torch.nn.Linear(1, 1)
-    with pytest.raises(FloatingPointError, match="loss became nan at step 0"):
-        fit(model, lambda step: {"x": torch.ones(1)}, lambda m, b: {"loss": m(b["x"]).sum() * float("nan")},
-            LoopConfig(2, 1e-3, workers=0), tmp_path)
-
-
-@pytest.mark.parametrize("settings", [{"steps": 0, "learning_rate": 1e-3}, {"steps": 1, "learning_rate": 0.0}])
-def test_senseless_settings_are_refused(settings):
-    with pytest.raises(ValueError, match="steps must be >= 1"):
-        LoopConfig(**settings)
 
 
 def test_smoothed_location_targets_are_centred_distributions():
@@ -229,14 +210,6 @@ def test_a_base_that_lacks_weights_is_not_trained_on(base_run, tmp_path):
         read_base("clue-ros/none")
 
 
-def test_an_error_in_a_batch_is_one_sentence_also_from_a_worker(tmp_path):
-    def damaged(step):
-        raise InputError(f"picture {step} is damaged")
-    for workers in (0, 1):
-        with pytest.raises(InputError, match="^picture 0 is damaged$"):
-            fit(torch.nn.Linear(1, 1), damaged, lambda *_: {}, LoopConfig(2, 0.1, workers=workers), tmp_path / str(workers))
-
-
 def test_a_model_is_assembled_whole_or_not_at_all(trained, tmp_path):
     model = assemble(trained / "base", trained / "adapter", trained / "detector", tmp_path / "model")
     before = {file: file.read_bytes() for file in model.rglob("*") if file.is_file()}
@@ -249,29 +222,6 @@ def test_a_model_is_assembled_whole_or_not_at_all(trained, tmp_path):
 def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):
     with pytest.raises(InputError, match="is no run of `clue-train base`.* and no base"):
         train_further(DEBUG["further"], [data], tmp_path, tmp_path / "out")
-
-
-def test_muon_gets_the_layers_matrices_and_adamw_all_else(tiny):
-    model = tiny()
-    muon, adamw = optimisers_of(model, LoopConfig(2, 1e-3, muon=True))
-    matrices, rest = ([p for g in o.param_groups for p in g["params"]] for o in (muon, adamw))
-    assert all(p.ndim == 2 for p in matrices) and len(matrices) + len(rest) == len(list(model.parameters()))
-    assert any(p is model.get_input_embeddings().weight for p in rest)  # rows of a table are no matrix
-
-
-def test_muon_in_float32_is_muon():
-    torch.manual_seed(0)
-    first, second = ([torch.nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(1)))
-                      for shape in ((6, 4), (6, 4), (4, 9))] for _ in range(2))
-    known = torch.optim.Muon(first, lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    ours = Muon32(second, lr=0.1, weight_decay=0.1)
-    for _ in range(3):
-        for one, other in zip(first, second):
-            one.grad = torch.randn(one.shape)
-            other.grad = one.grad.clone()
-        known.step(), ours.step()
-    assert all(torch.allclose(one, other, atol=0.02) for one, other in zip(first, second))  # one of them rounds to bfloat16
-    assert not torch.allclose(first[0], torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), atol=0.1)
 
 
 def test_settling_moves_the_detector_and_nothing_else(data, trained, tmp_path):

@@ -56,9 +56,11 @@ def nodes(context):
     value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     given = {name: value[name] for name in ("model", "device", "image_transport") if value[name]}
     given |= {name: value[name] == "true" for name in ("autostart", "use_sim_time") if value[name]}
-    given |= {"depth": value["depth"] != "false"} if value["depth"] else {}
-    depth = {} if value["depth"] in ("", "true", "false") else {"depth": value["depth"]}
+    given |= {"depth": value["depth"].lower() != "false"} if value["depth"] else {}
+    depth = {} if value["depth"].lower() in ("", "true", "false") else {"depth": value["depth"]}
     topics = {name: value[name] for name in ("image", "camera_info") if value[name] != name} | depth
+    if value["threads"] and not value["threads"].isdecimal():
+        raise RuntimeError(f"threads:={value['threads']} is no number: give one such as 2, or 0 for as many as the node may use")
     given |= {"threads": int(value["threads"])} if value["threads"] else {}
     if value["cameras"]:
         if topics:

@@ -167,7 +167,7 @@ class CameraHealth:
         trouble = self._session.trouble(now) or self._silence(now)
         if not trouble:
             self._words.clear("camera", f"images come on {self._inputs.image_topic}")
-            return OK, "images come"
+            return (WARN, self._inputs.unusable) if self._inputs.unusable else (OK, "images come")
         if self._session.newest is None and now - self._open_since < GRACE:
             return OK, "waiting for the first image"
         self._words.warn("camera", trouble)

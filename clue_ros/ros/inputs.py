@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
-from rclpy.qos import QoSPolicyKind, QoSProfile
+from rclpy.qos import QoSCompatibility, QoSPolicyKind, QoSProfile, qos_check_compatible
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
@@ -32,8 +32,10 @@ class Inputs:
     def __init__(self, place: Place, desk: Desk, *, compressed: bool):
         self._node, self._log, self._desk, self._session = place.node, place.log, desk, desk.session
         self.watchers: list[Callable[[Snapshot], None]] = []
+        self.unusable = ""  # why the newest image is of no use, as far as can be told without decoding it
         self._words = OnChange(self._log)
         self._incompatible: dict[str, str] = {}
+        self._qos: dict[str, QoSProfile] = {}
         self._image_kind = CompressedImage if compressed else Image
         # image_transport's convention: the compressed topic lies below the (remapped) raw one.
         self._image = place.topic("image")
@@ -58,13 +60,19 @@ class Inputs:
             callback(msg)
         events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
         name = self._node.create_subscription(kind, topic, heard, qos, event_callbacks=events).topic_name
+        self._qos[name] = qos
         return name
 
     @property
     def deaf(self) -> str:
         """Where words do not reach the node, though somebody publishes them, and why; "" where none is known."""
         return "; ".join(f"nothing is received on {name}: {why}" for name, why in self._incompatible.items()
-                         if name != self.image_topic and self._node.count_publishers(name))
+                         if name != self.image_topic and self._misfits(name))
+
+    def _misfits(self, name: str) -> bool:
+        """Whether a publisher whose QoS does not fit is there now."""
+        return any(qos_check_compatible(publisher.qos_profile, self._qos[name])[0] == QoSCompatibility.ERROR
+                   for publisher in self._node.get_publishers_info_by_topic(name))
 
     @property
     def open(self) -> bool:
@@ -90,9 +98,11 @@ class Inputs:
         try:
             if isinstance(msg, Image):
                 encodings.check(msg)
+            self.unusable = ""
             self._words.clear("image")
         except InputError as error:
-            self._words.warn("image", f"on {self.image_topic}: {error}")
+            self.unusable = f"on {self.image_topic}: {error}"
+            self._words.warn("image", self.unusable)
 
     def _on_instruction(self, msg: String) -> None:
         self._desk.handle(lambda now: self._session.instruct(msg.data, now))

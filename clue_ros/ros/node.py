@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import rclpy
 import rclpy.logging
@@ -49,11 +50,22 @@ def load_engine(settings: parameters.Settings, tell: Callable[[str], None] = lam
     import torch  # takes seconds, too
 
     from clue_ros.model_folder import load
-    torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(settings.threads or usable_cores())
     clue = load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
     tell("the weights are read; warming up")
     clue.warm_up()
     return clue
+
+
+def usable_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores that this process may run on, and no more than a container's quota is worth. quota_file: cgroup v2's, quota and period
+    in microseconds, "max" for none."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = map(int, quota_file.read_text().split())
+    except (OSError, ValueError):
+        return cores
+    return max(1, min(cores, quota // period))
 
 
 class ClueNode(ManagedNode):
@@ -121,9 +133,11 @@ class ClueNode(ManagedNode):
                 self._close_sessions(sentence)
             self.model.unloaded(sentence)
             return False
-        if (engine := self.worker.engine).calibration is None:
+        if (made := self.worker.engine.calibration) is None:
             log.warning(f"the detector of '{name}' was never calibrated: it asks from P(ambiguous) "
-                        f"{engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
+                        f"{self.worker.engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
+        elif made.risk != settings.risk:
+            log.warning(f"parameter risk is {settings.risk:g}, and '{name}' was calibrated for {made.risk:g}: the parameter holds")
         if self.views[0].session.closed:  # else it starts by itself, and instructions wait
             self._close_sessions()
         self.model.loaded(settings.model, self.worker.engine)
@@ -195,7 +209,7 @@ class ClueNode(ManagedNode):
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def _may_change(self, given: list[Parameter]) -> SetParametersResult:
-        return parameters.verdict(given, None if self.state == "unconfigured" else self.settings)
+        return parameters.verdict(given, None if self.state in ("unconfigured", "finalized") else self.settings)
 
     def _on_change(self, _: list) -> None:
         self.settings = parameters.read(self)

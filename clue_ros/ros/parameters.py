@@ -89,7 +89,7 @@ TABLE = (
         pattern=r"auto|cpu|cuda(:[0-9]{1,3})?", like="auto, cpu, cuda, or a GPU by its number, such as cuda:0", unconfigured=True),
     Row("dtype", "auto", "Numbers it computes with; auto: bfloat16 on a GPU, float32 on a CPU.",
         choices=("auto", "float32", "bfloat16", "float16"), unconfigured=True),
-    Row("threads", 0, "CPU threads for computing; 0: as many as the node may use.", 0, 1024, unconfigured=True),
+    Row("threads", 0, "CPU threads for computing; 0: as many as there are cores for the node, by its affinity and its container's quota.", 0, 1024, unconfigured=True),
     Row("allow_download", False, "Whether a model may be fetched from the network when it is not on disk.",
         unconfigured=True),
     Row("image_transport", "raw", "raw listens to `image`, compressed to `image/compressed` (JPEG or PNG).",
@@ -103,7 +103,7 @@ TABLE = (
     Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same, in dialogs that begin from now on; "
         "0: never ask.", 0, 20),
     Row("question_timeout", 60.0, "Seconds to wait for the answer to a question.", 0.1, 86400.0),
-    Row("instruction_timeout", 30.0, "Seconds an instruction waits for a usable image.", 0.0, 86400.0),
+    Row("instruction_timeout", 30.0, "Seconds an instruction waits for an image that is not too old.", 0.0, 86400.0),
     Row("max_frame_age", 5.0, "Oldest image to look at, seconds, by its stamp and by its arrival; 0: any age.",
         0.0, 86400.0),
     Row("depth_tolerance", 0.05, "Seconds between an image and the depth image that is taken for it, at most.", 0.0, 10.0),

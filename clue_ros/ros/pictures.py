@@ -55,7 +55,10 @@ def list_folder(folder: str | Path) -> list[tuple[Path, Scene | None]]:
     folder = Path(folder).expanduser()
     if (folder / "scenes.jsonl").is_file():
         return [(folder / scene.image, scene) for scene in read_scenes(folder)]
-    found = [(path, None) for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    try:
+        found = [(path, None) for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}") from error
     if not found:
         raise InputError(f"{folder} holds no PNG or JPEG picture")
     return found
@@ -88,7 +91,8 @@ def open_source(source: str, seed: int = 0) -> Callable[[], Picture]:
     here and there, names what cannot be read; the next call goes on after it."""
     if source == LIVE:
         tables = rendered(seed)
-        return lambda: next(tables)
+        pictures = chain([next(tables)], tables)
+        return lambda: next(pictures)
     path = Path(source).expanduser() if source else demo_folder()
     files = cycle(list_folder(path) if path.is_dir() else [(path, None)])
     pictures = chain([read_picture(*next(files))], starmap(read_picture, files))

@@ -51,12 +51,22 @@ class Seen:
     decision: Decision | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Spoilt:
+    """A picture that could not be used, why, and when that was found out, seconds."""
+
+    snapshot: Snapshot
+    sentence: str
+    since: float
+
+
 @dataclass(eq=False)
 class Request:
     """An instruction on its way to its outcome.
 
-    instruction: as it was heard. since: when the present phase began to wait, seconds. seen: its last look. milliseconds:
-    computing time of all looks. questions: how many were asked. spoken: the texts exchanged, in order.
+    instruction: as it was heard. since: when the present phase began to wait, seconds. seen: its last look. spoilt: the picture of
+    that look, where it could not be used and another one is waited for. milliseconds: computing time of all looks. questions: how
+    many were asked. spoken: the texts exchanged, in order.
     """
 
     identity: str
@@ -65,6 +75,7 @@ class Request:
     dialog: Dialog | None = None
     phase: Phase = Phase.WAITING_FOR_IMAGE
     seen: Seen = Seen()
+    spoilt: Spoilt | None = None
     milliseconds: float = 0.0
     questions: int = 0
     spoken: list[str] = field(default_factory=list)

@@ -24,11 +24,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clue_ros.dialog import Dialog
-from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Phase, Request, Seen, Snapshot
+from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Phase, Request, Seen, Snapshot, Spoilt
 from clue_ros.ros.words import shown
 from clue_ros.types import Decision, Grounding, InputError
 
 SHORT = 40  # characters of somebody's words in a log
+SECOND_CHANCE = 1.0  # seconds in which another picture may come after one that could not be used
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ class Session:
         """
         request = self.request
         if request is None or request.phase is not Phase.QUESTION_OPEN:
-            return [Note(f"the answer '{shown(text, SHORT)}' is ignored: no question is open; "
-                         "start with an instruction", True)]
+            cure = "start with an instruction" if request is None else f"request {request.identity} is {request.phase.value}"
+            return [Note(f"the answer '{shown(text, SHORT)}' is ignored: no question is open; {cure}", True)]
         question = request.questions - 1
         if to is not None and to != (request.identity, question):
             return [Note(f"the answer '{shown(text, SHORT)}' is ignored: it is for question {to[1]} of request "
@@ -110,7 +111,9 @@ class Session:
         try:
             request.dialog = request.dialog.answer(text)
         except InputError as error:
-            return self._stays_open(str(error), again=bool(text.strip()))
+            if again := bool(text.strip()):
+                request.since = now
+            return self._stays_open(str(error), again=again)
         request.spoken.append(text)
         request.phase, request.since = Phase.WAITING_FOR_IMAGE, now
         return []
@@ -124,7 +127,7 @@ class Session:
         """The look to take now, if there is one; it must be followed by `looked` or `failed`."""
         request = self.request
         waiting = request is not None and request.phase is Phase.WAITING_FOR_IMAGE
-        if not waiting or self.held or not self._fresh(now):
+        if not waiting or self.held or not self._fresh(now) or self._is_spoilt(self.newest):
             return None
         look = Look(request, self.newest, request.dialog, request.seen)
         request.phase, request.seen = Phase.LOOKING, Seen(self.newest)
@@ -136,7 +139,8 @@ class Session:
         request = look.request
         if request is not self.request:
             return []
-        request.seen, request.milliseconds = Seen(look.snapshot, size, decision), request.milliseconds + milliseconds
+        request.seen, request.spoilt = Seen(look.snapshot, size, decision), None
+        request.milliseconds += milliseconds
         events: list[Event] = [Looked(request, decision, milliseconds)]
         if isinstance(decision.outcome, Grounding):
             return events + self._finish(Outcome.TURN_LIMIT if decision.in_doubt else Outcome.GROUNDED,
@@ -150,6 +154,16 @@ class Session:
         request.questions += 1
         request.phase, request.since = Phase.QUESTION_OPEN, now
         return [*events, Asked(request, question)]
+
+    def unusable(self, look: Look, sentence: str, now: float) -> list[Event]:
+        """The picture could not be used, such as a file that was cut on its way: the next one is looked at. Where that is no better,
+        or none comes for SECOND_CHANCE seconds, the request ends. Nothing if it was superseded meanwhile."""
+        if (request := look.request) is not self.request:
+            return []
+        if request.spoilt is not None:
+            return self._finish(Outcome.ERROR, sentence)
+        request.phase, request.spoilt = Phase.WAITING_FOR_IMAGE, Spoilt(look.snapshot, sentence, now)
+        return [Note(f"the picture could not be used, so the next one is looked at: {sentence}", True)]
 
     def failed(self, look: Look, sentence: str, now: float, *, too_long: bool = False) -> list[Event]:
         """The look could not be taken; nothing if the request was superseded meanwhile. too_long: since the model cannot read as
@@ -181,10 +195,17 @@ class Session:
         waited = now - request.since
         if request.phase is Phase.QUESTION_OPEN and waited >= limits.question_timeout:
             return self._finish(Outcome.QUESTION_TIMEOUT)
+        if self._is_spoilt(self.newest) and now - request.spoilt.since >= SECOND_CHANCE:
+            return self._finish(Outcome.ERROR, request.spoilt.sentence)
         blind = request.phase is Phase.WAITING_FOR_IMAGE and not self._fresh(now)
         if blind and waited >= limits.instruction_timeout:
             return self._finish(Outcome.ERROR, self._why_blind(now))
         return []
+
+    def _is_spoilt(self, snapshot: Snapshot | None) -> bool:
+        """Whether the running request found that picture to be of no use."""
+        spoilt = self.request and self.request.spoilt
+        return spoilt is not None and spoilt.snapshot is snapshot
 
     def _fresh(self, now: float) -> bool:
         limit = self.limits.max_frame_age

@@ -17,13 +17,13 @@ def spin_some(executor: SingleThreadedExecutor, seconds: float, log: RcutilsLogg
     """Run the next callback, or wait for one. What it raises is told, and is not the end of the node.
 
     rclpy itself raises over messages that anybody may send: a parameter of no known type, a /clock before the epoch.
-    ExternalShutdownException, or what else is raised, once rclpy was shut down.
+    ExternalShutdownException once rclpy was shut down, also where a callback raised something else for that reason.
     """
     try:
         executor.spin_once(timeout_sec=seconds)
     except Exception as error:
         if not executor.context.ok():  # rclpy was shut down: there is nothing to go on with
-            raise
+            raise ExternalShutdownException from error
         log.error(f"a message or request was dropped: {type(error).__name__}: {error}")
         log.debug(traceback.format_exc())
 

@@ -226,16 +226,16 @@ class Target:
                     self._recent.clear()
                     self._nearest.clear()
                 return
-            event, deadline = self._waiting
+            (event, deadline), self._waiting = self._waiting, None
             try:
                 self._publisher.publish(self._locate(event))
                 self.refusal = ""
             except InputError as error:
                 if isinstance(error, _MayStillCome) and not at_once and time.monotonic() < deadline:
+                    self._waiting = event, deadline
                     return
                 self.refusal = f"request {event.request.identity}: no target is published: {error}"
                 self._log.warning(self.refusal)
-            self._waiting = None
 
     def _locate(self, event: Finished) -> PointStamped:
         seen, settings = event.request.seen, self._settings()

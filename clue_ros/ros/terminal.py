@@ -3,8 +3,8 @@
     ros2 run clue_ros clue_dialog
     printf 'pick up the white bowl\\nthe left one\\n' | ros2 run clue_ros clue_dialog
 
-A line is the answer while a question is open, whoever's instruction it is about, and an instruction otherwise; with `!`
-before it, it is an instruction in any case. Ctrl-D ends. Lines from a pipe or a file are taken one at a time, each when
+A line is the answer while a question is open, whoever's instruction it is about and also if it was asked before, and an
+instruction otherwise; with `!` before it, it is an instruction in any case. Ctrl-D ends. Lines from a pipe or a file are taken one at a time, each when
 the robot has replied to the one before. Parameter: patience, seconds to wait for clue_node to appear.
 """
 
@@ -54,8 +54,21 @@ class Conversation:
     def __init__(self, person: Person):
         self.person = person
         self.question = ""
+        self._earlier = ""  # the request of a question that was asked before anybody listened here
         self._said = ""
         self._superseded = ""  # the instruction before it, while its end has not been heard
+
+    def catch_up(self) -> str:
+        """Hear what is still on the topics of before; a sentence about the question that is open since then, "" for none."""
+        verdict = outcome = None
+        while (message := self.person.listen(EARLIER)) is not None:
+            verdict = message if isinstance(message, AmbiguityHeatmap) else verdict
+            outcome = message if isinstance(message, GroundedObject) else outcome
+        if verdict is None or not verdict.ambiguous or (outcome is not None and outcome.request_id == verdict.request_id):
+            return ""
+        self._earlier = verdict.request_id
+        self.question = f"a question about '{shown(verdict.instruction)}' is open"
+        return f"{self.question}: the next line answers it, and with ! before it is an instruction"
 
     def tell(self, line: str) -> None:
         """Send a line the person gave, as an answer or as an instruction."""
@@ -73,7 +86,7 @@ class Conversation:
             self.question = message.data
             return True
         if isinstance(message, GroundedObject):
-            if self.question in message.dialog:  # that dialog is over
+            if self.question in message.dialog or message.request_id == self._earlier:  # that dialog is over
                 self.question = ""
             if message.outcome == GroundedObject.OUTCOME_SUPERSEDED and message.instruction == self._superseded:
                 self._superseded = ""
@@ -82,10 +95,10 @@ class Conversation:
         return False
 
 
-def talk_by_lines(person: Person, lines: Iterable[str], patience: float) -> None:
+def talk_by_lines(conversation: Conversation, lines: Iterable[str], patience: float) -> None:
     """Each line, when the robot has replied to the one before; ends with the last reply, or when the node has gone or says
     nothing for `patience` seconds."""
-    conversation = Conversation(person)
+    person = conversation.person
     for line in filter(None, map(_words, lines)):
         print(f"person  {line}", flush=True)
         conversation.tell(line)
@@ -107,11 +120,11 @@ def _words(line: str) -> str:
     return "".join(c if c.isprintable() else " " for c in line).strip()
 
 
-def talk_at_keyboard(person: Person) -> None:
+def talk_at_keyboard(conversation: Conversation) -> None:
     """Lines as they are typed, replies as they come; ends with the input."""
     import readline  # input() then has a history, and tells what stands at the prompt
 
-    conversation = Conversation(person)
+    person = conversation.person
 
     def show(text: str) -> None:
         print(f"\r\033[K{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
@@ -150,13 +163,14 @@ def main(args: list[str] | None = None) -> None:
         try:
             if not person.wait_for_node(patience):
                 sys.exit(f"clue_node was not found within {patience:g} s: {CURE}")
-            while person.listen(EARLIER) is not None:
-                pass
+            conversation = Conversation(person)
+            if sentence := conversation.catch_up():
+                print(f"        {sentence}", flush=True)
             sys.stdin.reconfigure(errors="replace")  # bytes that are no text of this locale
             if sys.stdin.isatty():
-                talk_at_keyboard(person)
+                talk_at_keyboard(conversation)
             else:
-                talk_by_lines(person, sys.stdin, patience)
+                talk_by_lines(conversation, sys.stdin, patience)
         except KeyboardInterrupt:
             print()
 

@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from clue_ros.dialog import Dialog
@@ -181,7 +182,9 @@ class Worker:
             start = time.perf_counter()  # the rest is the model's own time
             decision = self.engine.look(frame, look.dialog)
         except Exception as error:  # a look that fails ends its request, never the node
-            sentence, starved, too_long = self._why(error, "looking"), is_out_of_memory(error), isinstance(error, TooLongError)
+            sentence, starved = self._why(error, "looking"), is_out_of_memory(error)
+            fail = (desk.session.unusable if isinstance(error, _UnusablePictureError) else
+                    partial(desk.session.failed, too_long=isinstance(error, TooLongError)))
         else:
             spent = (time.perf_counter() - start) * 1000
             if desk.handle(lambda now: desk.session.looked(look, decision, frame.size, spent, now)):
@@ -189,14 +192,17 @@ class Worker:
             return
         finally:
             self._looking_since = None
-        desk.handle(lambda now: desk.session.failed(look, sentence, now, too_long=too_long))
+        desk.handle(lambda now: fail(look, sentence, now))
         if starved:
             free_memory()
 
     def _frame(self, snapshot: Snapshot) -> Frame:
         """The same picture is the same frame, so that its features are computed once."""
         if self._seen is None or self._seen[0] is not snapshot:
-            self._seen = (snapshot, self.to_frame(snapshot.image))
+            try:
+                self._seen = (snapshot, self.to_frame(snapshot.image))
+            except InputError as error:
+                raise _UnusablePictureError(str(error)) from error
         return self._seen[1]
 
     def _why(self, error: Exception, doing: str) -> str:
@@ -208,6 +214,10 @@ class Worker:
             return str(error)
         self.log.debug(traceback.format_exc())
         return f"{doing} failed: {_one_line(error)}; the log at level debug has the details"
+
+
+class _UnusablePictureError(InputError):
+    """No frame can be made of a camera message."""
 
 
 NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "_alloc_failed", "insufficient memory")

@@ -30,7 +30,8 @@ def clean_text(text: str, what: str = "instruction") -> str:
         raise InputError(f"the {what} has {len(text)} characters, at most {MAX_TEXT} are read: say it in a sentence")
     cleaned = " ".join("".join(" " if unicodedata.category(c) in UNUSABLE else c for c in text).split())
     if not cleaned:
-        raise InputError(f"the {what} is empty: say which object is meant, for example \"pick up the red mug\"")
+        example = "the left one" if what == "answer" else "pick up the red mug"
+        raise InputError(f"the {what} is empty: say which object is meant, for example \"{example}\"")
     return cleaned
 
 

@@ -68,6 +68,12 @@ def test_a_script_that_does_not_fit_says_where(tmp_path, change, words):
     assert words in str(error.value)
 
 
+def test_a_live_camera_without_a_renderer_says_so_at_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    with pytest.raises(InputError, match="a live camera needs a renderer"):
+        open_source("live")
+
+
 def test_live_tables_are_in_turn_ambiguous_and_clear():
     try:
         steps = live_script(seed=3, count=2)

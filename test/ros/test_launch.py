@@ -92,7 +92,7 @@ def test_arguments_reach_the_node(person, tmp_path):
 def test_switches_reach_the_node_in_its_namespace(person):
     """`depth:=true` is the parameter, no topic of that name; the log level is that of the namespace's logger."""
     person = person("/launched")
-    with launched("clue.launch.py", "namespace:=launched", "depth:=true", "use_sim_time:=true", "autostart:=false",
+    with launched("clue.launch.py", "namespace:=launched", "depth:=True", "use_sim_time:=true", "autostart:=false",
                   "log_level:=debug") as process:
         assert person.wait_for_node(60.0)
         client = AsyncParameterClient(person, "/launched/clue_node")

@@ -141,6 +141,10 @@ def test_compressed_images(stage, embedded_engine, clear):
     publisher.publish(CompressedImage(format="png", data=png[:50]))
     play.until(lambda: len(play.view.session.newest.image.data) == 50)
     assert "cannot be decoded" in error_of(play)
+    play.person.say(clear.say)  # one that was cut on its way, and then a whole one
+    play.logged("the picture could not be used, so the next one is looked at: the compressed image")
+    publisher.publish(CompressedImage(format="png", data=png))
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_GROUNDED
 
 
 # -- bad input: one clear sentence each, and the node goes on ----------------------------------------------------------

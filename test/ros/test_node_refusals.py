@@ -27,6 +27,7 @@ def test_unusable_images_then_a_good_one(stage, embedded_engine, clear):
             setattr(bad, name, value)
         play.camera._publisher.publish(bad)
         play.logged(words)
+        play.until(lambda: words in play.view.inputs.unusable)
         assert words in error_of(play)
     play.show(clear.picture)
     play.person.say(clear.say)

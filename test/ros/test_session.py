@@ -139,8 +139,9 @@ def test_unusable_instruction_leaves_the_running_request():
 
 def test_answers_that_are_not_due():
     made = session(0)
-    assert "no question is open" in made.answer("red", 0)[0].text
+    assert "no question is open; start with an instruction" in made.answer("red", 0)[0].text
     made.instruct("the mug", 1)
+    assert f"no question is open; request {made.request.identity} is waiting for an image" in made.answer("red", 1)[0].text
     note, = made.answer("x" * 50, 1)
     assert note.warning and "x" * 40 + "..." in note.text
     look(made, ASK, 1)
@@ -203,6 +204,40 @@ def test_an_answer_too_long_for_the_model_is_taken_back_and_its_question_asked_a
     assert end.outcome is Outcome.GROUNDED and end.request.spoken == [ASK.outcome.text, "red"]
     made.instruct("word " * 150, 2)
     assert made.failed(made.next_look(2), "too long", 2, too_long=True)[0].outcome is Outcome.ERROR  # there is nothing to take back
+
+
+def test_a_picture_that_cannot_be_used_is_not_the_end_of_a_dialog():
+    made = session(0)
+    made.instruct("the mug", 1)
+    look(made, ASK, 1)
+    made.answer("red", 1.2)
+    note, = made.unusable(made.next_look(1.3), "it was cut", 1.4)
+    assert note.warning and note.text == "the picture could not be used, so the next one is looked at: it was cut"
+    assert made.next_look(1.5) is None and made.tick(1.5) == []  # the same is not looked at again
+    made.see(Snapshot("whole", 1.6))
+    *_, end = look(made, POINT, 1.7)
+    assert end.outcome is Outcome.GROUNDED and end.request.spoilt is None
+
+
+def test_a_second_picture_that_cannot_be_used_is_and_so_is_none():
+    for another in (True, False):
+        made = session(0)
+        made.instruct("the mug", 1)
+        made.unusable(made.next_look(1), "it was cut", 1.1)
+        if another:
+            made.see(Snapshot("another", 1.2))
+            end, = made.unusable(made.next_look(1.2), "it was cut", 1.3)
+        else:
+            end, = made.tick(2.2)
+        assert (end.outcome, end.error) == (Outcome.ERROR, "it was cut") and made.request is None
+
+
+def test_a_question_asked_again_has_all_its_time_again():
+    made = session(0)
+    made.instruct("the mug", 1)
+    look(made, ASK, 1)
+    assert made.answer("x" * 1001, 10) and made.tick(12) == []
+    assert made.tick(20)[0].outcome is Outcome.QUESTION_TIMEOUT
 
 
 def test_an_outcome_tells_of_one_picture_alone():

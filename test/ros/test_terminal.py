@@ -65,9 +65,10 @@ def at_keyboard(dialog):
     """A function that starts clue_dialog at a keyboard: (keyboard, process)."""
     keyboard = Keyboard()
 
-    def start(namespace):
+    def start(namespace, *first):
         process = dialog(namespace, stdin=keyboard.slave, stdout=keyboard.slave, stderr=keyboard.slave)
-        keyboard.see("Say what to look for")
+        for words in (*first, "Say what to look for"):
+            keyboard.see(words)
         keyboard.see("> ")
         return keyboard, process
     yield start
@@ -177,10 +178,13 @@ def test_at_the_keyboard(stage, embedded_engine, ambiguous, clear, at_keyboard):
     play.show(ambiguous.picture)
     play.person.say(ambiguous.say)  # somebody else's, such as a program's
     keyboard.see("robot   do you mean")
+    keyboard.type("\x04")  # Ctrl-D
+    assert process.wait(PATIENCE) == 0
+    keyboard, process = at_keyboard(play.namespace, f"a question about '{ambiguous.say}' is open")
     keyboard.type("the left one\n")
     assert any(list(message.dialog[1:2]) == ["the left one"] for message in [*play.rest(3.0)]
                if isinstance(message, GroundedObject))
-    keyboard.type("\x04")  # Ctrl-D
+    keyboard.type("\x04")
     assert process.wait(PATIENCE) == 0
 
 
@@ -195,6 +199,20 @@ def test_control_c_leaves_the_terminal_as_it_was(stage, embedded_engine, at_keyb
     flags = termios.tcgetattr(keyboard.slave)[3]
     assert flags & termios.ECHO and flags & termios.ICANON
     assert "Traceback" not in keyboard.screen
+
+
+@pytest.mark.parametrize("ends, is_open", [([], True), (["r"], False), (["another"], True)])
+def test_a_question_that_was_asked_before_is_open_until_its_dialog_ends(ends, is_open):
+    listener = Listener()
+    listener.earlier = [AmbiguityHeatmap(request_id="r", instruction="the mug", ambiguous=True),
+                        *(GroundedObject(request_id=name) for name in ends)]
+    listener.listen = lambda seconds: listener.earlier.pop(0) if listener.earlier else None
+    talk = Conversation(listener)
+    told = talk.catch_up()
+    assert ("a question about 'the mug' is open: the next line answers it" in told) == is_open == bool(talk.question)
+    talk.hear(GroundedObject(request_id="r", dialog=["which one?"]))
+    talk.tell("the left one")
+    assert listener.said == [("instruction", "the left one")]
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from clue_ros.ros import session
 from clue_ros.ros.request import Finished, Outcome, Snapshot
 from clue_ros.ros.session import Limits, Session
 from clue_ros.ros.worker import Worker
@@ -76,6 +77,7 @@ def outcome(worker, events, text="the mug"):
     worker.handle(lambda now: worker.session.instruct(text, now))
     end = time.monotonic() + 5
     while time.monotonic() < end:
+        worker.handle(worker.session.tick)
         for event in events:
             if isinstance(event, Finished) and event.outcome is not Outcome.SUPERSEDED:
                 events.clear()
@@ -209,7 +211,8 @@ def test_an_output_that_fails_is_told_and_the_thread_lives_on(work):
     assert log.errors == ["telling of a look failed: RuntimeError: no paper; the log at level debug has the details"] * 2
 
 
-def test_an_unusable_picture_is_an_error(work):
+def test_an_unusable_picture_is_an_error(work, monkeypatch):
+    monkeypatch.setattr(session, "SECOND_CHANCE", 0.1)
     worker, events, _ = work(Engine(), to_frame=raising(InputError("encoding '32FC1' is not supported")))
     assert outcome(worker, events).error == "encoding '32FC1' is not supported"
 

@@ -65,8 +65,8 @@ class Request:
     """An instruction on its way to its outcome.
 
     instruction: as it was heard. since: when the present phase began to wait, seconds. seen: its last look. spoilt: the picture of
-    that look, where it could not be used and another one is waited for. milliseconds: computing time of all looks. questions: how
-    many were asked. spoken: the texts exchanged, in order.
+    that look, where it could not be used and another one is waited for. milliseconds: computing time of all looks. spoken: the
+    texts exchanged, in order and as they came (`dialog` has them without what the model must not see).
     """
 
     identity: str
@@ -77,8 +77,12 @@ class Request:
     seen: Seen = Seen()
     spoilt: Spoilt | None = None
     milliseconds: float = 0.0
-    questions: int = 0
     spoken: list[str] = field(default_factory=list)
+
+    @property
+    def questions(self) -> int:
+        """How many were asked."""
+        return 0 if self.dialog is None else self.dialog.turns + (self.dialog.open_question is not None)
 
 
 @dataclass(frozen=True, eq=False)

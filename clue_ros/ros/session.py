@@ -151,7 +151,6 @@ class Session:
                                                         "say it in other words, or train the model further")
         request.dialog = request.dialog.ask(question)
         request.spoken.append(question)
-        request.questions += 1
         request.phase, request.since = Phase.QUESTION_OPEN, now
         return [*events, Asked(request, question)]
 

@@ -136,12 +136,7 @@ class CameraHealth:
 
     def report(self) -> list[DiagnosticStatus]:
         """How the camera does, and the requests."""
-        parts = []
-
-        def observe(now: float) -> list[Event]:  # while nobody else changes the session
-            parts.extend([self._camera(now), self._requests(now)])
-            return []
-        self._desk.handle(observe)
+        parts = self._desk.read(lambda now: [self._camera(now), self._requests(now)])
         if self._target is not None:
             refusal = self._target.refusal
             parts.append(self._status("target", WARN if refusal else OK, refusal or "no target was refused", {}))

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from clue_ros.dialog import Dialog
 from clue_ros.ros.request import Event, Look, Snapshot
@@ -24,6 +24,8 @@ from clue_ros.types import Decision, Frame, InputError, ModelError, TooLongError
 
 if TYPE_CHECKING:  # torch, which it needs, comes into memory with the model
     from clue_ros.detector.calibration import Calibration
+
+T = TypeVar("T")
 
 
 class Engine(Protocol):
@@ -55,6 +57,11 @@ class Desk:
             self.publish(events)
             self._changed.notify()
         return events
+
+    def read(self, what: Callable[[float], T]) -> T:
+        """What a function of the time now finds out about the session, while nobody changes it."""
+        with self._changed:
+            return what(time.monotonic())
 
 
 class Worker:

@@ -13,26 +13,26 @@ from clue_ros.types import Box
 
 
 @dataclass(frozen=True)
-class View:
-    """A window of the image, as fractions of its width and height, maybe mirrored."""
+class Window:
+    """A window of the image: left, top, right and bottom as fractions of its width and height, maybe mirrored."""
 
-    window: tuple[float, float, float, float]
+    sides: tuple[float, float, float, float]
     mirrored: bool
 
     @classmethod
-    def random(cls, scene: Scene, rng: np.random.Generator) -> View:
+    def random(cls, scene: Scene, rng: np.random.Generator) -> Window:
         """A window that keeps every object of the scene."""
         left, top, right, bottom = scene.extent()
         tight = rng.random()  # 0: the whole image, 1: as close as the objects allow
-        window = (rng.uniform(0, left) * tight, rng.uniform(0, top) * tight,
-                  1 - rng.uniform(0, 1 - right) * tight, 1 - rng.uniform(0, 1 - bottom) * tight)
-        return cls(window, bool(rng.random() < 0.5))
+        sides = (rng.uniform(0, left) * tight, rng.uniform(0, top) * tight,
+                 1 - rng.uniform(0, 1 - right) * tight, 1 - rng.uniform(0, 1 - bottom) * tight)
+        return cls(sides, bool(rng.random() < 0.5))
 
     def of(self, rgb: np.ndarray, scene: Scene) -> tuple[np.ndarray, Scene]:
         """The part of uint8[H, W, 3] in the window, rounded outwards to whole pixels, and its truth."""
         height, width = rgb.shape[:2]
-        x1, y1 = int(self.window[0] * width), int(self.window[1] * height)
-        x2, y2 = int(np.ceil(self.window[2] * width)), int(np.ceil(self.window[3] * height))
+        x1, y1 = int(self.sides[0] * width), int(self.sides[1] * height)
+        x2, y2 = int(np.ceil(self.sides[2] * width)), int(np.ceil(self.sides[3] * height))
         rgb, scene = rgb[y1:y2, x1:x2], scene.window(x1 / width, y1 / height, x2 / width, y2 / height)
         return (rgb[:, ::-1], scene.mirrored()) if self.mirrored else (rgb, scene)
 
@@ -53,7 +53,7 @@ def random_zoom(rgb: np.ndarray, scene: Scene, rng: np.random.Generator) -> tupl
         if Box(*cut).area > 0.25 * Box(*item.box).area:
             kept.append(dataclasses.replace(item, box=cut))
     if not kept:
-        return View.random(scene, rng).of(rgb, scene)
+        return Window.random(scene, rng).of(rgb, scene)
     rgb = rgb[y1:y2, x1:x2]
     view = dataclasses.replace(view, objects=tuple(kept))
     return (rgb[:, ::-1], view.mirrored()) if rng.random() < 0.5 else (rgb, view)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clue_ros.data.augment import View, camera_noise, random_zoom
+from clue_ros.data.augment import Window, camera_noise, random_zoom
 from clue_ros.data.fields import expect, field, parse_json, read_bytes
 from clue_ros.data.records import Picture
 from clue_ros.tabletop.language import SEEN, UNSEEN, Phrasing
@@ -73,14 +73,14 @@ class SceneImages:
         """A random scene in a random view through a random camera; with probability `zoom` a close-up."""
         close = rng.random() < zoom
         rgb, scene = self[int(rng.integers(len(self)))]
-        rgb, scene = random_zoom(rgb, scene, rng) if close else View.random(scene, rng).of(rgb, scene)
+        rgb, scene = random_zoom(rgb, scene, rng) if close else Window.random(scene, rng).of(rgb, scene)
         return camera_noise(rgb, rng), scene
 
     def augmented_twins(self, rng: np.random.Generator) -> tuple[tuple[np.ndarray, Scene], tuple[np.ndarray, Scene]]:
-        """A random counterfactual pair, both in the same random view, each through its own random camera."""
+        """A random counterfactual pair, both in the same random window, each through its own random camera."""
         pair = [self[i] for i in self.twins[int(rng.integers(len(self.twins)))]]
-        view = View.random(pair[0][1], rng)
-        full, fewer = (view.of(*one) for one in pair)
+        window = Window.random(pair[0][1], rng)
+        full, fewer = (window.of(*one) for one in pair)
         return (camera_noise(full[0], rng), full[1]), (camera_noise(fewer[0], rng), fewer[1])
 
 

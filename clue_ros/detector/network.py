@@ -109,7 +109,7 @@ class View:
 
 
 @dataclass
-class Reading:
+class DetectorOutput:
     """Raw outputs: ambiguous float[B] logits; cells float[B, G, G] logits "part of a candidate"; sides
     float[B, 4, G, G], distances from the cell's centre to the candidate's left, top, right, bottom, image fractions."""
 
@@ -136,7 +136,7 @@ class Detector(nn.Module):
         self.dropout = nn.Dropout(0.2)
         self.verdict = nn.Sequential(nn.Linear((2 + RIVALS) * width + RIVALS, 2 * width), nn.GELU(), nn.Linear(2 * width, 1))
 
-    def forward(self, maps: Tensor) -> Reading:
+    def forward(self, maps: Tensor) -> DetectorOutput:
         """maps float[B, C, G, G], attention shares, each map summing to 1."""
         if self.settings.head_mean:
             maps = maps.mean(1, keepdim=True)
@@ -149,7 +149,7 @@ class Detector(nn.Module):
         theirs = features.flatten(2).gather(2, where[:, None].expand(-1, features.shape[1], -1)) * there[:, None]
         compared = cells.flatten(1).gather(1, where).where(there, ABSENT)
         seen = torch.cat([features.mean((2, 3)), features.amax((2, 3)), theirs.flatten(1), compared], 1)
-        return Reading(self.verdict(self.dropout(seen))[:, 0], cells, sides)
+        return DetectorOutput(self.verdict(self.dropout(seen))[:, 0], cells, sides)
 
     @torch.inference_mode()
     def judge(self, views: Sequence[View], size: tuple[int, int], threshold: float | None = None) -> Ambiguity:
@@ -180,7 +180,7 @@ def centres_of(grid: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def boxes_of(sides: Tensor) -> Tensor:
-    """The box that each cell names, cut at the image's edge: float[B, 4, G, G] as in `Reading` to float[B, G x G, 4], x1 y1 x2
+    """The box that each cell names, cut at the image's edge: float[B, 4, G, G] as in `DetectorOutput` to float[B, G x G, 4], x1 y1 x2
     y2 in image fractions."""
     x, y = centres_of(sides.shape[-1], sides.device)
     left, top, right, bottom = sides.flatten(2).unbind(1)
@@ -210,7 +210,7 @@ def candidates_of(cells: Tensor, sides: Tensor, size: tuple[int, int], least: fl
                   most: int = 8) -> tuple[Candidate, ...]:
     """Boxes of the `rivals` whose score is at least `least`, best first.
 
-    cells float[G, G] and sides float[4, G, G] as in `Reading`; size (width, height) in pixels.
+    cells float[G, G] and sides float[4, G, G] as in `DetectorOutput`; size (width, height) in pixels.
     """
     width, height = size
     boxes = boxes_of(sides[None])

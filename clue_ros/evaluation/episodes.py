@@ -13,7 +13,7 @@ from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog, meaning
 from clue_ros.evaluation.metrics import Score, bootstrap
-from clue_ros.evaluation.suites import pairs_of
+from clue_ros.evaluation.suites import in_turn, pairs_of
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop import questions
 from clue_ros.tabletop.questions import Oracle
@@ -54,11 +54,9 @@ def play(clue: Clue, frame: Frame, scene: Scene, example: Example, target: int, 
 def play_all(clue: Clue, folder: Path, seed: int, limit: int | None = None, noise: float = 0.0) -> list[Episode]:
     """Both scenes of every counterfactual pair, once each."""
     source, rng, played = SceneImages(folder), np.random.default_rng(seed), []
-    for full, fewer, examples in tqdm(pairs_of(source, seed, limit), desc="episodes"):
-        for index, example in zip((full, fewer), examples):
-            rgb, scene = source[index]
-            target = example.referents[int(rng.integers(len(example.referents)))]
-            played.append(play(clue, Frame(rgb), scene, example, target, rng, noise))
+    for _, index, example, meant in in_turn(tqdm(pairs_of(source, seed, limit), desc="episodes"), rng):
+        rgb, scene = source[index]
+        played.append(play(clue, Frame(rgb), scene, example, example.referents[meant], rng, noise))
     return played
 
 

@@ -17,7 +17,7 @@ from clue_ros.data.records import Picture, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import View, channels_of
 from clue_ros.evaluation.looks import Target, is_hit
-from clue_ros.evaluation.suites import pairs_of
+from clue_ros.evaluation.suites import in_turn, pairs_of
 from clue_ros.files import replacing
 from clue_ros.pipeline import Belief, Clue
 from clue_ros.types import Prompt
@@ -79,12 +79,10 @@ def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Itera
     """Both prompts of every counterfactual pair, or of `limit` of them; one of the objects meant is in mind. Drawn with the
     seed. InputError when the data has no pairs."""
     source, rng = SceneImages(folder), np.random.default_rng(seed)
-    for full, fewer, examples in draw(pairs_of(source, seed), rng, limit):
-        for index, example in zip((full, fewer), examples):
-            picture = source.picture(index)
-            box = example.boxes[int(rng.integers(len(example.boxes)))]
-            yield Asked(picture, example.prompt.instruction, example.ambiguous, str(full), in_pixels(box, picture.frame().size),
-                        example.label)
+    for pair, index, example, meant in in_turn(draw(pairs_of(source, seed), rng, limit), rng):
+        picture = source.picture(index)
+        box = in_pixels(example.boxes[meant], picture.frame().size)
+        yield Asked(picture, example.prompt.instruction, example.ambiguous, str(pair), box, example.label)
 
 
 def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,24 +89,30 @@ def pairs_of(source: SceneImages, seed: int, limit: int | None = None, part: Par
     return chosen
 
 
+def in_turn(pairs: Iterable[Pair], rng: np.random.Generator) -> Iterator[tuple[int, int, Example, int]]:
+    """Both scenes of each pair: the index of the ambiguous one, which is the pair's, its own, what is said about it, and the number
+    of the object in mind among those meant, drawn anew for each."""
+    for full, fewer, told in pairs:
+        for index, example in zip((full, fewer), told):
+            yield full, index, example, int(rng.integers(len(example.boxes)))
+
+
 def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None = None, part: Part = Part(), *,
                   questions: bool = True) -> PairLooks:
     """One look at both prompts of every counterfactual pair. InputError when the data has no pairs."""
     rng = np.random.default_rng(seed)
     looks, spoken, true, best, recalls = ([] for _ in range(5))
-    for full, fewer, (doubtful, clear) in tqdm(pairs_of(source, seed, limit, part), desc="counterfactual pairs"):
-        for index, example in ((full, doubtful), (fewer, clear)):
-            rgb, scene = source[index]
-            frame = Frame(rgb)
-            target = in_pixels(example.boxes[int(rng.integers(len(example.boxes)))], frame.size)
-            one, prefill = look(clue, frame, example.prompt, example.ambiguous, target, full)
-            looks.append(one)
-            if example.ambiguous:
-                recalls.append(_recall(one.verdict, example, frame.size))
-            if example.ambiguous and questions:
-                spoken.append(clue.vlm.question(prefill).text)
-                true.append(is_true_difference(scene.objects, example.referents, spoken[-1]))
-                best.append(splits_best(scene.objects, example.referents, spoken[-1]))
+    for pair, index, example, meant in in_turn(tqdm(pairs_of(source, seed, limit, part), desc="counterfactual pairs"), rng):
+        rgb, scene = source[index]
+        frame = Frame(rgb)
+        one, prefill = look(clue, frame, example.prompt, example.ambiguous, in_pixels(example.boxes[meant], frame.size), pair)
+        looks.append(one)
+        if example.ambiguous:
+            recalls.append(_recall(one.verdict, example, frame.size))
+        if example.ambiguous and questions:
+            spoken.append(clue.vlm.question(prefill).text)
+            true.append(is_true_difference(scene.objects, example.referents, spoken[-1]))
+            best.append(splits_best(scene.objects, example.referents, spoken[-1]))
     return PairLooks(Seen.of(looks), spoken, np.array(true), np.array(best), np.array(recalls))
 
 

@@ -89,7 +89,6 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     detecting = [name for name, files in others.items() if _weights(files) != _weights(own)]
     models = _models(model, also, device)
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
-    judged = {kind: _recalibrated(clue, seen[kind]["held-out"]) for kind, clue in models.items()}  # all on the same pairs
     whole_pictures = {name: views[0] for name, views in seen["adapted"].items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
     settings = models["adapted"].detector.settings
@@ -101,14 +100,7 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], whole_pictures[test], rounds)
                                           for test, mine in probabilities[one].items()}
                  for one, other in variants.contrasts(settings.layers[0], detecting)}
-    whole = {test: {ROWS.get(kind, kind): systems.measure(clue, folder, data.seed, data.episodes,
-                                                          out / "systems" / f"{kind}-{test.replace(' ', '')}.json")
-                    for kind, clue in judged.items()}
-             for test, folder in (("dataset 1", data.test), ("dataset 2", data.unseen)) if folder}
-    if data.photographs:
-        whole["dataset 3"] = {ROWS.get(kind, kind): systems.measure_on_photographs(
-            clue, data.photographs, data.seed, data.photograph_limit, out / "systems" / f"{kind}-dataset3.json")
-            for kind, clue in judged.items()}
+    whole = _whole_systems({kind: _recalibrated(clue, seen[kind]["held-out"]) for kind, clue in models.items()}, data, out)
     risks = {test: _risks(models["adapted"].calibration, whole_pictures[test],
                           probability_of(settings, *_own_scores(seen["adapted"][test]))) for test in tests}
     plots.draw(out, whole_pictures, probabilities, {row.name: {test: seen[row.model][test][0] for test in tests} for row in rows},
@@ -119,17 +111,26 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole),
                                                     ("risks", risks))}},
         indent=1) + "\n", encoding="utf-8")
-    text = "\n\n".join([f"Model {digest(tuple(line for part in own.values() for line in part))[:12]}; words drawn with seed "
-                        f"{data.seed}; rows fitted on {len(whole_pictures['train']) // 2} pairs, their P on "
-                        f"{len(whole_pictures['held-out']) // 2}; {_views_in_words(settings.zoom)}", *(markdown(scores, test) for test in tests),
-                        _markdown_contrasts(contrasts, tests), _markdown_risks(risks),
+    views = f"every score is the mean of two views, the second {settings.zoom:g} times as large" if settings.zoom > 1 else "one view each"
+    head = (f"Model {digest(tuple(line for part in own.values() for line in part))[:12]}; words drawn with seed {data.seed}; rows fitted "
+            f"on {len(whole_pictures['train']) // 2} pairs, their P on {len(whole_pictures['held-out']) // 2}; {views}.")
+    text = "\n\n".join([head, *(markdown(scores, test) for test in tests), _markdown_contrasts(contrasts, tests), _markdown_risks(risks),
                         *(f"Whole systems, {test}:\n\n{systems.markdown(measured)}" for test, measured in whole.items())])
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     return text
 
 
-def _views_in_words(zoom: float) -> str:
-    return f"every score is the mean of two views, the second {zoom:g} times as large." if zoom > 1 else "one view each."
+def _whole_systems(judged: dict[str, Clue], data: Data, out: Path) -> dict[str, dict[str, Table]]:
+    """What each model does as a whole on each test set, by the set and the model's row. judged: models whose P is of the same pairs."""
+    def kept(kind: str, test: str) -> Path:
+        return out / "systems" / f"{kind}-{test.replace(' ', '')}.json"
+    whole = {test: {ROWS.get(kind, kind): systems.measure(clue, folder, data.seed, data.episodes, kept(kind, test))
+                    for kind, clue in judged.items()}
+             for test, folder in (("dataset 1", data.test), ("dataset 2", data.unseen)) if folder}
+    if data.photographs:
+        whole["dataset 3"] = {ROWS.get(kind, kind): systems.measure_on_photographs(
+            clue, data.photographs, data.seed, data.photograph_limit, kept(kind, "dataset 3")) for kind, clue in judged.items()}
+    return whole
 
 
 def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[str], rounds: int,

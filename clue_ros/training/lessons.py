@@ -30,6 +30,7 @@ from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Record, decode
 from clue_ros.files import replacing
 from clue_ros.training.base import Batches, supervision
+from clue_ros.training.vision import patch_at, patches_in
 from clue_ros.types import Box, InputError, Prompt, Turn
 from clue_ros.vlm.preprocess import squash, to_pixel_values
 
@@ -147,10 +148,8 @@ class LessonBatches(Batches):
 
     def _patches(self, example: Example) -> np.ndarray:
         """bool[n, N]: the patches whose centre lies in each of the boxes; that under the box's own centre always does."""
-        centres = (np.arange(self.grid) + 0.5) / self.grid
         found = np.zeros((len(example.boxes), self.grid, self.grid), bool)
         for mine, box in zip(found, example.boxes):
-            mine[np.ix_((centres >= box.y1) & (centres <= box.y2), (centres >= box.x1) & (centres <= box.x2))] = True
-            column, row = (min(int(c * self.grid), self.grid - 1) for c in box.centre)
-            mine[row, column] = True
+            mine[:] = patches_in(box, self.grid)
+            mine[patch_at(*box.centre, self.grid)] = True
         return found.reshape(len(found), self.grid ** 2)

@@ -21,20 +21,33 @@ from clue_ros.types import Box
 from clue_ros.vlm.preprocess import to_pixel_values
 
 
+def centres_of(grid: int) -> np.ndarray:
+    """float64[grid]: where the patches' centres lie along one side, fractions of the image."""
+    return (np.arange(grid) + 0.5) / grid
+
+
+def patches_in(box: Box, grid: int) -> np.ndarray:
+    """bool[grid, grid]: the patches whose centre lies in the box."""
+    c = centres_of(grid)
+    return ((c >= box.y1) & (c <= box.y2))[:, None] & ((c >= box.x1) & (c <= box.x2))[None]
+
+
+def patch_at(x: float, y: float, grid: int) -> tuple[int, int]:
+    """Row and column of the patch that a point lies in, given in fractions of the image."""
+    return min(int(y * grid), grid - 1), min(int(x * grid), grid - 1)
+
+
 def patch_owner(scene: Scene, grid: int) -> np.ndarray:
     """int64[grid, grid]: index of the object a patch belongs to, or -1.
 
     A patch belongs to the smallest box that contains its centre; the patch under an object's centre always to it.
     """
     owner = np.full((grid, grid), -1)
-    centres = (np.arange(grid) + 0.5) / grid
-    for i in sorted(range(len(scene.objects)), key=lambda i: -Box(*scene.objects[i].box).area):
-        x1, y1, x2, y2 = scene.objects[i].box
-        inside = ((centres >= y1) & (centres <= y2))[:, None] & ((centres >= x1) & (centres <= x2))[None]
-        owner[inside] = i
+    boxes = [Box(*item.box) for item in scene.objects]
+    for i in sorted(range(len(boxes)), key=lambda i: -boxes[i].area):
+        owner[patches_in(boxes[i], grid)] = i
     for i, item in enumerate(scene.objects):
-        x, y = item.centre
-        owner[min(int(y * grid), grid - 1), min(int(x * grid), grid - 1)] = i
+        owner[patch_at(*item.centre, grid)] = i
     return owner
 
 
@@ -45,7 +58,7 @@ def dense_target(scene: Scene, owner: np.ndarray) -> dict[str, np.ndarray]:
     centre to the box's left, top, right and bottom, fractions of the image.
     """
     grid, flat = len(owner), owner.ravel()
-    centres = (np.arange(grid, dtype=np.float32) + 0.5) / grid
+    centres = centres_of(grid).astype(np.float32)
     y, x = (a.ravel() for a in np.meshgrid(centres, centres, indexing="ij"))
     classes = np.array([(COLOURS.index(o.colour), SHAPES.index(o.shape), SIZES.index(o.size)) for o in scene.objects])
     labels = np.where(flat[:, None] >= 0, classes[flat], -100)

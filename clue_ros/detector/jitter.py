@@ -1,4 +1,5 @@
-"""The same attention, seen otherwise: what keeps a CNN from learning a few thousand maps by heart.
+"""The same attention, seen otherwise: what keeps a CNN from learning a few thousand maps by heart, and what it is asked for its
+second opinions.
 
 Whether an instruction fits one object or two does not depend on where they stand, nor on any single head: maps are turned
 over, their shares shaken, and heads left out.
@@ -7,6 +8,7 @@ over, their shares shaken, and heads left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -31,6 +33,23 @@ class Symmetry:
         grids = grids.flip(-1) if self.mirrored else grids
         return grids.flip(-2) if self.upended else grids
 
+    def undo(self, grids: Tensor) -> Tensor:
+        """Inverse of `of`."""
+        grids = grids.flip(-2) if self.upended else grids
+        grids = grids.flip(-1) if self.mirrored else grids
+        return grids.transpose(-1, -2) if self.transposed else grids
+
+    def undo_sides(self, sides: Tensor) -> Tensor:
+        """float[..., 4, G, G], distances to the left, top, right and bottom side, as they are before `of`."""
+        order = [0, 1, 2, 3]
+        if self.upended:
+            order = [order[k] for k in (0, 3, 2, 1)]
+        if self.mirrored:
+            order = [order[k] for k in (2, 1, 0, 3)]
+        if self.transposed:
+            order = [order[k] for k in (1, 0, 3, 2)]
+        return self.undo(sides)[..., order, :, :]
+
     def of_boxes(self, boxes: Tensor) -> Tensor:
         """float[..., 4], x1 y1 x2 y2 in image fractions; they follow the grids."""
         x1, y1, x2, y2 = boxes.unbind(-1)
@@ -41,6 +60,9 @@ class Symmetry:
         if self.upended:
             y1, y2 = 1 - y2, 1 - y1
         return torch.stack([x1, y1, x2, y2], -1)
+
+
+SYMMETRIES = tuple(Symmetry(*way) for way in product((False, True), repeat=3))
 
 
 def shaken(maps: Tensor, generator: torch.Generator, noise: float = 0.3, left_out: float = 0.2, *,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clue_ros.detector.jitter import SYMMETRIES
 from clue_ros.types import Ambiguity, Box, Candidate, ModelError
 
 MOST = 4096  # of anything that is counted in a detector: a damaged file must not take the memory
@@ -151,6 +152,15 @@ class Detector(nn.Module):
         seen = torch.cat([features.mean((2, 3)), features.amax((2, 3)), theirs.flatten(1), compared], 1)
         return DetectorOutput(self.verdict(self.dropout(seen))[:, 0], cells, sides)
 
+    def from_all_sides(self, maps: Tensor) -> DetectorOutput:
+        """The mean of what it finds in the maps float[B, C, G, G] as they are, and laid in the seven other ways (`Symmetry`): that is
+        as true of them, and the errors differ."""
+        count = len(SYMMETRIES)
+        found = self(torch.cat([way.of(maps) for way in SYMMETRIES]))
+        cells = [way.undo(part) for way, part in zip(SYMMETRIES, found.cells.chunk(count))]
+        sides = [way.undo_sides(part) for way, part in zip(SYMMETRIES, found.sides.chunk(count))]
+        return DetectorOutput(torch.stack(found.ambiguous.chunk(count)).mean(0), torch.stack(cells).mean(0), torch.stack(sides).mean(0))
+
     @torch.inference_mode()
     def judge(self, views: Sequence[View], size: tuple[int, int], threshold: float | None = None) -> Ambiguity:
         """The verdict on an image of (width, height) pixels: P of the views' mean; heatmap and candidates of the first view,
@@ -161,14 +171,14 @@ class Detector(nn.Module):
             if view.maps.shape != (s.channels, s.grid, s.grid):
                 raise ValueError(f"the detector expects maps float32[{s.channels}, {s.grid}, {s.grid}], received "
                                  f"{list(view.maps.shape)}: it was trained for another model")
-        reading = self(torch.from_numpy(np.stack([view.maps for view in views])).to(self.dense.weight.device))
-        heat = reading.cells[0].sigmoid().cpu().numpy()
-        cnn, asks = (float(bounded(opinions).mean()) for opinions in (reading.ambiguous.cpu().numpy(), [view.asks for view in views]))
+        found = self.from_all_sides(torch.from_numpy(np.stack([view.maps for view in views])).to(self.dense.weight.device))
+        heat = found.cells[0].sigmoid().cpu().numpy()
+        cnn, asks = (float(bounded(opinions).mean()) for opinions in (found.ambiguous.cpu().numpy(), [view.asks for view in views]))
         probability = float(probability_of(s, cnn, asks))
         if not (math.isfinite(probability) and np.isfinite(heat).all()):
             raise ModelError("the detector's verdict is no number: use another dtype than the present one, or copy the "
                              "model again")
-        candidates = candidates_of(reading.cells[0], reading.sides[0], size)
+        candidates = candidates_of(found.cells[0], found.sides[0], size)
         return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates, cnn, asks)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clue_ros.detector.calibration import Calibration, calibrated, cross_fitted
+from clue_ros.detector.jitter import SYMMETRIES
 from clue_ros.detector.network import SUREST, Detector, DetectorSettings, View, bounded, boxes_of, candidates_of, rivals
 from clue_ros.types import Box, InputError, ModelError
 from clue_ros.vlm.paligemma import text_to_image
@@ -36,6 +37,16 @@ def test_it_learns_to_tell_two_peaks_from_one():
     one = [detector.judge([View(blobs(rng, 1))], (64, 48)).is_ambiguous for _ in range(50)]
     two = [detector.judge([View(blobs(rng, 2))], (64, 48)).is_ambiguous for _ in range(50)]
     assert np.mean(two) > 0.9 and np.mean(one) < 0.1
+
+
+@pytest.mark.parametrize("way", SYMMETRIES)
+def test_the_verdict_is_the_same_however_the_maps_lie(way):
+    torch.manual_seed(0)
+    detector, maps = Detector(SETTINGS).eval(), blobs(np.random.default_rng(1), 2)
+    turned = way.of(torch.from_numpy(maps)).contiguous().numpy()
+    one, other = (detector.judge([View(m)], (64, 64)) for m in (maps, turned))
+    assert other.probability == pytest.approx(one.probability, abs=1e-6)
+    assert np.allclose(way.of(torch.from_numpy(one.heatmap)).numpy(), other.heatmap, atol=1e-6)
 
 
 def test_maps_of_another_model_are_refused_with_both_shapes():

@@ -1,16 +1,13 @@
 """What a detector learns from does not depend on where things stand: maps, cells and boxes are turned over together."""
 
-from itertools import product
-
 import pytest
 import torch
 
-from clue_ros.detector.jitter import Symmetry, shaken
+from clue_ros.detector.jitter import SYMMETRIES, shaken
+from clue_ros.detector.network import boxes_of, centres_of
 
-WAYS = [Symmetry(*flags) for flags in product((False, True), repeat=3)]
 
-
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", SYMMETRIES)
 def test_a_box_stays_around_its_cells(way):
     grid = torch.zeros(1, 8, 8)
     grid[0, 1:3, 4:7] = 1
@@ -19,10 +16,21 @@ def test_a_box_stays_around_its_cells(way):
     assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box.tolist()
 
 
+@pytest.mark.parametrize("way", SYMMETRIES)
+def test_what_cells_say_of_their_boxes_can_be_turned_back(way):
+    sides = torch.rand(2, 4, 5, 5) * 0.3
+    boxes = boxes_of(sides)
+    turned = way.of_boxes(way.of(boxes.mT.unflatten(-1, (5, 5))).flatten(-2).mT)
+    (x, y), (x1, y1, x2, y2) = centres_of(5, sides.device), turned.unbind(-1)
+    there = torch.stack([x - x1, y - y1, x2 - x, y2 - y], 1).unflatten(-1, (5, 5))
+    assert torch.allclose(boxes_of(way.undo_sides(there)), boxes, atol=1e-6)
+    assert torch.equal(way.undo(way.of(sides)), sides)
+
+
 def test_the_eight_ways_are_different():
     grid = torch.arange(9.0).reshape(3, 3)
-    assert len({tuple(way.of(grid).flatten().tolist()) for way in WAYS}) == 8
-    assert torch.equal(WAYS[0].of(grid), grid)
+    assert len({tuple(way.of(grid).flatten().tolist()) for way in SYMMETRIES}) == 8
+    assert torch.equal(SYMMETRIES[0].of(grid), grid)
 
 
 def test_shaken_maps_keep_their_shape_and_lose_whole_heads():

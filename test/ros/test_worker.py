@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from clue_ros.ros import session
 from clue_ros.ros.request import Finished, Outcome, Snapshot
 from clue_ros.ros.session import Limits, Session
 from clue_ros.ros.worker import Worker
@@ -212,7 +211,7 @@ def test_an_output_that_fails_is_told_and_the_thread_lives_on(work):
 
 
 def test_an_unusable_picture_is_an_error(work, monkeypatch):
-    monkeypatch.setattr(session, "SECOND_CHANCE", 0.1)
+    monkeypatch.setattr("clue_ros.ros.session.SECOND_CHANCE", 0.1)
     worker, events, _ = work(Engine(), to_frame=raising(InputError("encoding '32FC1' is not supported")))
     assert outcome(worker, events).error == "encoding '32FC1' is not supported"
 

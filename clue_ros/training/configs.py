@@ -111,7 +111,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
                                              head_mean=True, zoom=1.1)},
     # The detector alone, on an adapter that stays as it is.
     "detector": {"ambiguity": AdapterConfig(None, twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True,
-                                            settle=replace(_SETTLE, steps=1800), settle_looks=360, zoom=1.1)},
+                                            settle=replace(_SETTLE, steps=3000), settle_looks=600, zoom=1.1)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW,

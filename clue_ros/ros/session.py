@@ -124,7 +124,7 @@ class Session:
         return []
 
     def next_look(self, now: float) -> Look | None:
-        """The look to take now, if there is one; it must be followed by `looked` or `failed`."""
+        """The look to take now, if there is one; it must be followed by `looked`, `unusable` or `failed`."""
         request = self.request
         waiting = request is not None and request.phase is Phase.WAITING_FOR_IMAGE
         if not waiting or self.held or not self._fresh(now) or self._is_spoilt(self.newest):

@@ -1,5 +1,6 @@
 """One table of everything: `clue-evaluate table`. It resumes where it was stopped: what was computed lies in its folder.
 
+    settings.json    what all of it was made from: model, data, code and libraries
     features/*.npz   what one look at every prompt gave, by model and data set
     table.json       every score with its interval
     table.md         the same to read

@@ -99,13 +99,13 @@ def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_pa
     assert text.count("\n| ") == 2 * (1 + rows) + (1 + contrasts) + 2 * (1 + 4) and "model (AR): first token" in text
     assert text.count("\n| other: its CNN alone, with its LoRA |") == 2 and "model: its CNN" not in text
     assert text.count("\n| no LoRA |") == 2 and "never calibrated" in text
-    assert {f.name for f in tmp_path.iterdir()} == {"features", "systems", "table.json", "table.md", "risk-coverage.png",
+    assert {f.name for f in tmp_path.iterdir()} == {"features", "systems", "settings.json", "table.json", "table.md", "risk-coverage.png",
                                                     "reliability.png", "layers.png"}
     monkeypatch.setattr(features, "_one", None)  # nothing is looked at again
     assert table.run(trained, data, tmp_path, also=[trained, other], rounds=20) == text
     again = table.run(trained, data, tmp_path, rounds=20)  # fewer models are no other ones
     assert "model (AR)" not in again and set(again.splitlines()) < set(text.splitlines())
-    with pytest.raises(InputError, match="features holds what another model, other data or another version"):
+    with pytest.raises(InputError, match="eval holds what another model, other data or another version"):
         table.run(trained, dataclasses.replace(data, seed=4), tmp_path, rounds=20)
     with pytest.raises(InputError, match="--also model model: .* a name of its own"):
         table.run(trained, data, tmp_path, also=[trained, trained], rounds=20)

@@ -29,7 +29,7 @@ from clue_ros.ros.words import shown
 from clue_ros.types import Decision, Grounding, InputError
 
 SHORT = 40  # characters of somebody's words in a log
-SECOND_CHANCE = 1.0  # seconds in which another picture may come after one that could not be used
+SECOND_CHANCE = 1.0  # seconds in which another picture may come after one that could not be used; 0: none is waited for
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class Session:
         or none comes for SECOND_CHANCE seconds, the request ends. Nothing if it was superseded meanwhile."""
         if (request := look.request) is not self.request:
             return []
-        if request.spoilt is not None:
+        if request.spoilt is not None or not SECOND_CHANCE:
             return self._finish(Outcome.ERROR, sentence)
         request.phase, request.spoilt = Phase.WAITING_FOR_IMAGE, Spoilt(look.snapshot, sentence, now)
         return [Note(f"the picture could not be used, so the next one is looked at: {sentence}", True)]

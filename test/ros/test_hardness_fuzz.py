@@ -141,10 +141,12 @@ def test_any_words_are_letters_to_the_model_or_are_refused(embedded_engine, text
 
 @pytest.fixture(scope="module")
 def play(embedded_engine):
-    """A node that asks nothing and takes pictures of any age."""
-    made = Stage(embedded_engine, turn_limit=0, max_frame_age=0.0)
-    yield made
-    made.close()
+    """A node that asks nothing, takes pictures of any age, and waits for no other one where one cannot be used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clue_ros.ros.session.SECOND_CHANCE", 0.0)
+        made = Stage(embedded_engine, turn_limit=0, max_frame_age=0.0)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="module")

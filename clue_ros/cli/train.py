@@ -46,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     add_labelled(calibrate, "tabletop", several=True)
     calibrate.add_argument("--limit", type=positive, help="at most so many prompts of each data set")
     calibrate.add_argument("--seed", type=natural, default=0)
-    calibrate.add_argument("--risk", type=float, default=RISK, help="share of prompts in which it may act wrongly; a node goes by its own parameter `risk`")
+    calibrate.add_argument("--risk", type=float, default=RISK, help="share of prompts in which it may act wrongly; a node goes by "
+                           "its own parameter `risk`")
     calibrate.add_argument("--zoom", type=float, help="of a second view, which is weighed with the whole picture: 1.1 is a tenth "
                            "nearer, 1 takes no second one (default: as it is)")
     calibrate.set_defaults(call=_calibrate)

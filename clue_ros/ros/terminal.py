@@ -4,8 +4,9 @@
     printf 'pick up the white bowl\\nthe left one\\n' | ros2 run clue_ros clue_dialog
 
 A line is the answer while a question is open, whoever's instruction it is about and also if it was asked before, and an
-instruction otherwise; with `!` before it, it is an instruction in any case. Ctrl-D ends. Lines from a pipe or a file are taken one at a time, each when
-the robot has replied to the one before. Parameter: patience, seconds to wait for clue_node to appear.
+instruction otherwise; with `!` before it, it is an instruction in any case. Ctrl-D ends. Lines from a pipe or a file are
+taken one at a time, each when the robot has replied to the one before. Parameter: patience, seconds to wait for clue_node
+to appear.
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ from clue_ros.types import Box
 from clue_ros.vlm.preprocess import to_pixel_values
 
 
-def centres_of(grid: int) -> np.ndarray:
+def patch_centres(grid: int) -> np.ndarray:
     """float64[grid]: where the patches' centres lie along one side, fractions of the image."""
     return (np.arange(grid) + 0.5) / grid
 
 
 def patches_in(box: Box, grid: int) -> np.ndarray:
     """bool[grid, grid]: the patches whose centre lies in the box."""
-    c = centres_of(grid)
+    c = patch_centres(grid)
     return ((c >= box.y1) & (c <= box.y2))[:, None] & ((c >= box.x1) & (c <= box.x2))[None]
 
 
@@ -58,7 +58,7 @@ def dense_target(scene: Scene, owner: np.ndarray) -> dict[str, np.ndarray]:
     centre to the box's left, top, right and bottom, fractions of the image.
     """
     grid, flat = len(owner), owner.ravel()
-    centres = centres_of(grid).astype(np.float32)
+    centres = patch_centres(grid).astype(np.float32)
     y, x = (a.ravel() for a in np.meshgrid(centres, centres, indexing="ij"))
     classes = np.array([(COLOURS.index(o.colour), SHAPES.index(o.shape), SIZES.index(o.size)) for o in scene.objects])
     labels = np.where(flat[:, None] >= 0, classes[flat], -100)

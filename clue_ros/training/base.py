@@ -230,8 +230,8 @@ def auxiliary_losses(taught: Taught, out, batch: dict[str, Tensor]) -> Losses:
     for k, (head, layer, key) in enumerate(zip(taught.match, e.match_layers, ("matches", "referents"))):
         logits = head(out.hidden[layer + 1][:, :patches])[..., 0]
         terms[f"match{k}"] = F.binary_cross_entropy_with_logits(logits, batch[key].to(logits.dtype))
-    words = batch["words"].to(out.hidden[-1].dtype)
-    look = out.probe.weights[e.look_layer][:, :e.heads, :, :patches]  # (B, h, T, N)
+    words = batch["words"][:, patches:].to(out.hidden[-1].dtype)
+    look = out.probe.weights[e.look_layer][:, :e.heads, patches:, :patches]  # (B, h, T - N, N)
     look = torch.einsum("bhtn,bt->bhn", look, words / words.sum(1, keepdim=True))
     terms["look"] = map_loss(look.flatten(0, 1), batch["look"].repeat_interleave(e.heads, 0))
     point, target = _pointing(taught, out, batch)

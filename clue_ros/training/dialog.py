@@ -163,8 +163,9 @@ def batch_maps(out: Forward, batch: dict[str, Tensor], settings: DetectorSetting
     words = batch["words"].float()
     words = words / words.sum(1, keepdim=True)
     closing = F.one_hot(batch["prefix"] - 1, words.shape[1]).float()
-    rows = torch.stack([words, closing], 1)  # (B, 2, T), what part of each
-    maps = [torch.einsum("bhtn,bkt->bkhn", image_shares(out.probe.weights[layer], patches), rows) for layer in settings.layers]
+    rows = torch.stack([words, closing], 1)[..., patches:]  # (B, 2, T - N), what part of each; all of them are text
+    maps = [torch.einsum("bhtn,bkt->bkhn", image_shares(out.probe.weights[layer][:, :, patches:], patches), rows)
+            for layer in settings.layers]
     return channels_of(torch.stack(maps, 1).unflatten(-1, (grid, grid)), closing=settings.closing)
 
 

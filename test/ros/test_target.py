@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from std_msgs.msg import Header
 
-from clue_ros.ros.target import back_project, depth_in_box, depth_in_metres, locate
+from clue_ros.ros.geometry import back_project, depth_in_box, depth_in_metres, locate
 from clue_ros.types import Box, InputError
 from depth_camera import BARREL, BOX, HEADER, SIZE, H, K, W, calibration, depth_message, scene
 

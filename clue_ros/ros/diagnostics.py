@@ -67,14 +67,14 @@ class Tally:
             self.last = event.outcome
             if event.outcome is Outcome.ERROR:
                 self.error, self.error_at = event.error, now
-        if isinstance(event, Looked | Finished) and event.request.seen.snapshot not in (None, self._newest_look):
-            self._newest_look = event.request.seen.snapshot
+        if isinstance(event, Looked | Finished) and event.request.last.snapshot not in (None, self._newest_look):
+            self._newest_look = event.request.last.snapshot
             self.looked_at += 1
 
     def dropped(self, session: Session) -> int:
         """Pictures that were not looked at and never will be, since a newer one came."""
         request = session.request
-        looking = request.seen.snapshot if request is not None and request.phase is Phase.LOOKING else None
+        looking = request.looking_at if request is not None and request.phase is Phase.LOOKING else None
         pending = {snapshot for snapshot in (session.newest, looking) if snapshot not in (None, self._newest_look)}
         return max(0, self.received - self.looked_at - len(pending))
 
@@ -153,7 +153,7 @@ class CameraHealth:
 
     def _judge_camera(self, now: float) -> tuple[bytes, str]:
         """Level and sentence; a new trouble, and its end, also go to the log."""
-        if self._session.closed:
+        if not self._inputs.listening:
             self._open_since = None
             self._words.clear("camera")
             return OK, "the node does not listen while it is not active"

@@ -75,12 +75,12 @@ class Inputs:
                    for publisher in self._node.get_publishers_info_by_topic(name))
 
     @property
-    def open(self) -> bool:
+    def listening(self) -> bool:
         """Whether what comes can be of use."""
-        return not self._session.closed
+        return not self._session.gate.refusal
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
-        if not self.open:
+        if not self.listening:
             return
         self._complain(msg)
         stamp = nanoseconds(msg.header.stamp)

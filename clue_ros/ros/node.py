@@ -115,6 +115,8 @@ class ClueNode(ManagedNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and warm up. Without one the node stays unconfigured, and every instruction hears why."""
         self._loading_since = time.monotonic()
+        if not self.views[0].inputs.listening:  # else it starts by itself, and instructions wait
+            self._close_sessions("the model is still loading: say it again when the node is active")
         try:
             ready = self._load_model(self._loading_since)
         finally:  # also where an error that nobody foresaw ends the transition
@@ -138,7 +140,7 @@ class ClueNode(ManagedNode):
                         f"{self.worker.engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
         elif made.risk != settings.risk:
             log.warning(f"parameter risk is {settings.risk:g}, and '{name}' was calibrated for {made.risk:g}: the parameter holds")
-        if self.views[0].session.closed:  # else it starts by itself, and instructions wait
+        if not self.views[0].inputs.listening:
             self._close_sessions()
         self.model.loaded(settings.model, self.worker.engine)
         where = f" on {known.device} ({known.dtype})" if (known := self.model.known) is not None else ""

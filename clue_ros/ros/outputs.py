@@ -73,7 +73,7 @@ def verdict_message(request: Request) -> AmbiguityHeatmap:
 
 def grounded_message(event: Finished) -> GroundedObject:
     """The one message an instruction ends in; header and size are those of the last image that was looked at."""
-    request, seen = event.request, event.request.seen
+    request, seen = event.request, event.request.last
     message = GroundedObject(
         header=seen.snapshot.image.header if seen.snapshot else Header(), request_id=request.identity,
         instruction=request.instruction, outcome=event.outcome.value, error=event.error,

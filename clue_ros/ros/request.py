@@ -43,8 +43,8 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a request has of its last look. snapshot: the picture; None before the first look. size (width, height) and decision:
-    what the look gave; (0, 0) and None as long as it is under way."""
+    """What a look gave. snapshot: the picture; None of no look. size (width, height), decision: (0, 0) and None of a look that gave
+    nothing."""
 
     snapshot: Snapshot | None = None
     size: tuple[int, int] = (0, 0)
@@ -64,8 +64,9 @@ class Spoilt:
 class Request:
     """An instruction on its way to its outcome.
 
-    instruction: as it was heard. since: when the present phase began to wait, seconds. seen: its last look. spoilt: the picture of
-    that look, where it could not be used and another one is waited for. milliseconds: computing time of all looks. spoken: the
+    instruction: as it was heard. since: when the present phase began to wait, seconds. seen: its last
+    look that came to its end. looking_at: the picture of a later one, which is under way or gave nothing. spoilt: that picture, where
+    it could not be used and another one is waited for. milliseconds: computing time of all looks. spoken: the
     texts exchanged, in order and as they came (`dialog` has them without what the model must not see).
     """
 
@@ -75,9 +76,15 @@ class Request:
     dialog: Dialog | None = None
     phase: Phase = Phase.WAITING_FOR_IMAGE
     seen: Seen = Seen()
+    looking_at: Snapshot | None = None
     spoilt: Spoilt | None = None
     milliseconds: float = 0.0
     spoken: list[str] = field(default_factory=list)
+
+    @property
+    def last(self) -> Seen:
+        """The last look, also one that gave nothing: an outcome tells of one picture alone."""
+        return self.seen if self.looking_at is None else Seen(self.looking_at)
 
     @property
     def questions(self) -> int:
@@ -87,12 +94,11 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A look to take: the newest picture and the dialog so far. before: what the request had of the look before it."""
+    """A look to take: the newest picture and the dialog so far."""
 
     request: Request
     snapshot: Snapshot
     dialog: Dialog
-    before: Seen
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,17 @@ SECOND_CHANCE = 1.0  # seconds in which another picture may come after one that 
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a session lets in. looks: whether looks are taken; else instructions wait, or are refused in that sentence."""
+
+    looks: bool = False
+    refusal: str = ""
+
+
+OPEN, HELD = Gate(looks=True), Gate()
+
+
+@dataclass(frozen=True)
 class Limits:
     """Turns in questions, everything else in seconds; max_frame_age 0 accepts any age."""
 
@@ -52,23 +63,22 @@ class Session:
         self.limits, self.why_no_image = limits, why_no_image
         self.request: Request | None = None
         self.newest: Snapshot | None = None
-        self.closed = ""  # why no look can be taken, e.g. an unreadable model; empty while the session is open
-        self.held = False  # whether looks wait until the session is opened, e.g. while the model loads
+        self.gate = OPEN
 
     def hold(self) -> list[Event]:
-        """Instructions are welcome from now on, but wait."""
-        self.closed, self.held = "", True
+        """Instructions are welcome from now on, but wait, such as for a model that loads."""
+        self.gate = HELD
         return []
 
     def open(self) -> list[Event]:
         """Instructions are welcome from now on, and looks are taken."""
-        self.closed, self.held = "", False
+        self.gate = OPEN
         return []
 
     def close(self, sentence: str, running: str = "") -> list[Event]:
         """No look is taken from now on, and every new request ends with this sentence; the running one with its own
         sentence `running`, where there is one."""
-        self.closed, self.newest = sentence, None
+        self.gate, self.newest = Gate(refusal=sentence), None
         return self._finish(Outcome.ERROR, running or sentence) if self.request is not None else []
 
     def instruct(self, text: str, now: float, identity: str = "") -> list[Event]:
@@ -77,8 +87,8 @@ class Session:
         identity: the request's, unique; made up where none is given.
         """
         request = Request(identity or uuid.uuid4().hex[:12], text, now)
-        if self.closed:
-            return [Finished(request, Outcome.ERROR, self.closed)]
+        if self.gate.refusal:
+            return [Finished(request, Outcome.ERROR, self.gate.refusal)]
         try:
             request.dialog = Dialog.start(text, self.limits.turn_limit)
         except InputError as error:
@@ -88,7 +98,7 @@ class Session:
             events = [Note(f"request {self.request.identity} is superseded by {request.identity}"),
                       *self._finish(Outcome.SUPERSEDED)]
         self.request = request
-        return events + [Note("the model is still loading: the instruction waits")] * self.held
+        return events + [Note("the model is still loading: the instruction waits")] * (not self.gate.looks)
 
     def cancel(self, identity: str) -> list[Event]:
         """End the request of that identity; nothing when it is not running."""
@@ -120,18 +130,17 @@ class Session:
 
     def see(self, snapshot: Snapshot) -> list[Event]:
         """A picture arrived; the one before is forgotten. A closed session keeps none."""
-        self.newest = None if self.closed else snapshot
+        self.newest = None if self.gate.refusal else snapshot
         return []
 
     def next_look(self, now: float) -> Look | None:
         """The look to take now, if there is one; it must be followed by `looked`, `unusable` or `failed`."""
         request = self.request
         waiting = request is not None and request.phase is Phase.WAITING_FOR_IMAGE
-        if not waiting or self.held or not self._fresh(now) or self._is_spoilt(self.newest):
+        if not waiting or not self.gate.looks or not self._fresh(now) or self._is_spoilt(self.newest):
             return None
-        look = Look(request, self.newest, request.dialog, request.seen)
-        request.phase, request.seen = Phase.LOOKING, Seen(self.newest)
-        return look
+        request.phase, request.looking_at = Phase.LOOKING, self.newest
+        return Look(request, self.newest, request.dialog)
 
     def looked(self, look: Look, decision: Decision, size: tuple[int, int], milliseconds: float,
                now: float) -> list[Event]:
@@ -139,7 +148,7 @@ class Session:
         request = look.request
         if request is not self.request:
             return []
-        request.seen, request.spoilt = Seen(look.snapshot, size, decision), None
+        request.seen, request.looking_at, request.spoilt = Seen(look.snapshot, size, decision), None, None
         request.milliseconds += milliseconds
         events: list[Event] = [Looked(request, decision, milliseconds)]
         if isinstance(decision.outcome, Grounding):
@@ -174,7 +183,7 @@ class Session:
         request.dialog = request.dialog.take_back()
         request.spoken.pop()
         request.phase, request.since = Phase.QUESTION_OPEN, now
-        request.seen = look.before
+        request.looking_at = request.spoilt = None
         return self._stays_open(sentence, again=True)
 
     def _stays_open(self, sentence: str, *, again: bool) -> list[Event]:

@@ -83,7 +83,7 @@ class Target:
             self._info = msg
 
     def _on_depth(self, msg: Image) -> None:
-        if not self._inputs.open:
+        if not self._inputs.listening:
             return
         with self._lock:
             self._recent.append(msg)
@@ -95,7 +95,7 @@ class Target:
     def _tick(self) -> None:
         self._settle()
         with self._lock:
-            if self._waiting is None and not self._inputs.open:  # a deactivated node keeps no pictures
+            if self._waiting is None and not self._inputs.listening:  # a deactivated node keeps no pictures
                 self._recent.clear()
                 self._nearest.clear()
 

@@ -31,7 +31,7 @@ class View:
         place, self._settings = Place(node, name), settings
         self._log = place.log
         self.session = Session(settings().limits(), lambda: self.inputs.why_no_image())
-        self.desk = worker.open(self.session, publish=self._publish, present=self._present)
+        self.desk = worker.desk_for(self.session, publish=self._publish, present=self._present)
         self.outputs = Outputs(place)
         self.action = GroundAction(place, self.desk)
         self.inputs = Inputs(place, self.desk, compressed=settings().image_transport == "compressed")

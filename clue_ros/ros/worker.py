@@ -84,8 +84,8 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def open(self, session: Session, *, publish: Callable[[list[Event]], None],
-             present: Callable[[Look, Frame, Decision], None]) -> Desk:
+    def desk_for(self, session: Session, *, publish: Callable[[list[Event]], None],
+                 present: Callable[[Look, Frame, Decision], None]) -> Desk:
         """Look for this session, too, from now on; `publish` and `present` as in `Desk`."""
         with self._changed:
             self._desks.append(Desk(session, self._changed, publish, present))
@@ -194,14 +194,24 @@ class Worker:
                     partial(desk.session.failed, too_long=isinstance(error, TooLongError)))
         else:
             spent = (time.perf_counter() - start) * 1000
-            if desk.handle(lambda now: desk.session.looked(look, decision, frame.size, spent, now)):
-                desk.present(look, frame, decision)
+            self._tell(desk, look, frame, decision, spent)
             return
         finally:
             self._looking_since = None
         desk.handle(lambda now: fail(look, sentence, now))
         if starved:
             free_memory()
+
+    def _tell(self, desk: Desk, look: Look, frame: Frame, decision: Decision, spent: float) -> None:
+        """What the look gave, after `spent` milliseconds; a decision that is none ends the request, too."""
+        try:
+            told = desk.handle(lambda now: desk.session.looked(look, decision, frame.size, spent, now))
+        except Exception as error:
+            sentence = self._why(error, "telling of a look")
+            desk.handle(lambda now: desk.session.failed(look, sentence, now))
+            raise
+        if told:
+            desk.present(look, frame, decision)
 
     def _frame(self, snapshot: Snapshot) -> Frame:
         """The same picture is the same frame, so that its features are computed once."""

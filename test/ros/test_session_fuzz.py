@@ -44,6 +44,7 @@ class Life(RuleBasedStateMachine):
                 assert (event.grounding is not None) == (event.outcome in (Outcome.GROUNDED, Outcome.TURN_LIMIT))
             if isinstance(event, Asked):
                 assert self.session.request is event.request and event.request.phase is Phase.QUESTION_OPEN
+                assert event.request.seen.decision is not None and event.request.last is event.request.seen
 
     @rule(text=WORDS, goal=st.booleans())
     def instruct(self, text, goal):
@@ -85,9 +86,10 @@ class Life(RuleBasedStateMachine):
         self.due = None
 
     @precondition(lambda self: self.due is not None)
-    @rule(sentence=SENTENCES, too_long=st.booleans())
-    def fail(self, sentence, too_long):
-        self.tell(self.session.failed(self.due, sentence, self.now, too_long=too_long))
+    @rule(sentence=SENTENCES, why=st.sampled_from(["failed", "too long", "unusable"]))
+    def fail(self, sentence, why):
+        self.tell(self.session.unusable(self.due, sentence, self.now) if why == "unusable" else
+                  self.session.failed(self.due, sentence, self.now, too_long=why == "too long"))
         self.due = None
 
     @rule(back=st.integers(0, 2))

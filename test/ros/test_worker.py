@@ -35,7 +35,7 @@ class Worked(Worker):
 
     def __init__(self, session, publish, **options):
         super().__init__(before_look=lambda _: None, **options)
-        self.session, self.desk = session, self.open(session, publish=publish, present=lambda *_: None)
+        self.session, self.desk = session, self.desk_for(session, publish=publish, present=lambda *_: None)
         self.handle = self.desk.handle
 
 
@@ -264,7 +264,7 @@ def test_sessions_take_turns():
     def begin(name):
         def publish(events):
             served.extend(name for e in events if isinstance(e, Finished) and e.outcome is Outcome.GROUNDED)
-        desk = worker.open(Session(Limits(max_frame_age=0)), publish=publish, present=lambda *_: None)
+        desk = worker.desk_for(Session(Limits(max_frame_age=0)), publish=publish, present=lambda *_: None)
         desk.handle(lambda now: desk.session.see(Snapshot("picture", now)))
         return desk
     front, wrist, rear = map(begin, ("front", "wrist", "rear"))
@@ -288,7 +288,7 @@ def test_sessions_do_not_hear_each_other_and_stop_ends_them_all():
 
     def begin(name):
         heard[name] = []
-        return worker.open(Session(Limits()), publish=heard[name].extend, present=lambda *_: None)
+        return worker.desk_for(Session(Limits()), publish=heard[name].extend, present=lambda *_: None)
     front, wrist = begin("front"), begin("wrist")
     front.handle(lambda now: front.session.instruct("the mug", now))
     wrist.handle(lambda now: wrist.session.instruct("the can", now))

@@ -137,10 +137,12 @@ def _doubled(yuv: np.ndarray) -> np.ndarray:
 def from_compressed(msg: CompressedMessage) -> np.ndarray:
     """uint8[H, W, 3] RGB of a JPEG or PNG; the camera's own pixels, whatever turn a photo's EXIF asks for. InputError."""
     width, height = promised_size(msg.data)
+    rgb = None
     if width * height > MOST_PIXELS:  # of one colour it is a small file, that would take all memory to open
         raise InputError(f"the compressed image is {width} x {height} pixels, more than {MOST_PIXELS // 10 ** 6} million: "
                          "publish a smaller one")
-    rgb = decode(msg.data)
+    if width and height:  # else it is neither, and nobody knows what OpenCV would make room for
+        rgb = decode(msg.data)
     if rgb is None:
         raise InputError(f"the compressed image (format '{_shown(msg.format)}', {len(msg.data)} bytes) cannot be decoded: "
                          "publish JPEG or PNG, or set image_transport to raw")

@@ -4,6 +4,8 @@
     ros2 launch clue_ros demo.launch.py camera:=live
 """
 
+import os
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -21,7 +23,7 @@ def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument("camera", default_value="", description="live, a folder or a file; empty: the demo's"),
         DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="show image and heatmap in RViz"),
-        SetEnvironmentVariable(PROFILES, profiles),
+        *([] if PROFILES in os.environ else [SetEnvironmentVariable(PROFILES, profiles)]),  # the user's own, where there is one
         IncludeLaunchDescription(node, launch_arguments={"rviz": LaunchConfiguration("rviz")}.items()),
         Node(package="clue_ros", executable="clue_camera", name="clue_camera", output="screen",
              parameters=[{"source": ParameterValue(LaunchConfiguration("camera"), value_type=str)}]),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 
 import rclpy
-from rcl_interfaces.msg import ParameterDescriptor
 
-AT_START = ParameterDescriptor(read_only=True, description="read when the node starts")
 
 def begin(args: list[str] | None = None, **options) -> None:
     """`rclpy.init`; arguments that ROS refuses end the program with exit code 1 and its reason in a sentence."""

@@ -12,15 +12,15 @@ import sys
 import numpy as np
 import rclpy
 import rclpy.logging
-from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from clue_ros.ros.begin import AT_START, begin
+from clue_ros.ros.begin import begin
 from clue_ros.ros.conversions import image_from_rgb
+from clue_ros.ros.parameters import at_start
 from clue_ros.ros.pictures import open_source
 from clue_ros.ros.spinning import spin
 from clue_ros.types import InputError
@@ -41,7 +41,7 @@ class Camera(Node):
 
     def __init__(self, manual: bool = False, **options):
         super().__init__("clue_camera", **options)
-        source, rate, hold, seed = (self.declare_parameter(name, value, AT_START).value for name, value in (
+        source, rate, hold, seed = (at_start(self, name, value) for name, value in (
             ("source", ""), ("rate", 5.0), ("hold", 20.0), ("seed", 0)))
         if not (0 < rate <= 1000 and 0 <= hold <= DAY and seed >= 0):
             raise InputError(f"rate is {rate:g}, hold {hold:g} and seed {seed}: give a rate above 0 up to 1000, a hold of 0 to {DAY} and "
@@ -90,7 +90,7 @@ def main(args: list[str] | None = None) -> None:
     begin(args)
     try:
         spin(Camera())
-    except (InputError, ParameterException) as error:
+    except InputError as error:
         rclpy.logging.get_logger("clue_camera").fatal(str(error))
         sys.exit(1)
     except (KeyboardInterrupt, ExternalShutdownException):

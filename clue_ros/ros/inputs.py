@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
@@ -19,6 +20,7 @@ from clue_ros.ros.words import OnChange
 from clue_ros.ros.worker import Desk
 from clue_ros.types import InputError
 
+QUIET = 5.0  # seconds without an image of no use before that is no trouble any more: a driver may cut one in ten
 RAW, PACKED, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "/compressed"
 
 
@@ -32,7 +34,8 @@ class Inputs:
     def __init__(self, place: Place, desk: Desk, *, compressed: bool):
         self._node, self._log, self._desk, self._session = place.node, place.log, desk, desk.session
         self.watchers: list[Callable[[Snapshot], None]] = []
-        self.unusable = ""  # why the newest image is of no use, as far as can be told without decoding it
+        self.unusable = ""  # why the last image of no use is of none, as far as can be told without decoding it; "" after a while
+        self._spoilt_at = 0.0
         self._words = OnChange(self._log)
         self._incompatible: dict[str, str] = {}
         self._qos: dict[str, QoSProfile] = {}
@@ -98,11 +101,13 @@ class Inputs:
         try:
             if isinstance(msg, Image):
                 encodings.check(msg)
-            self.unusable = ""
-            self._words.clear("image")
         except InputError as error:
-            self.unusable = f"on {self.image_topic}: {error}"
+            self.unusable, self._spoilt_at = f"on {self.image_topic}: {error}", time.monotonic()
             self._words.warn("image", self.unusable)
+        else:
+            if self.unusable and time.monotonic() - self._spoilt_at > QUIET:
+                self.unusable = ""
+                self._words.clear("image")
 
     def _on_instruction(self, msg: String) -> None:
         self._desk.handle(lambda now: self._session.instruct(msg.data, now))

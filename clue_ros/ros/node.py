@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import rclpy
 import rclpy.logging
 from rcl_interfaces.msg import SetParametersResult
@@ -50,7 +51,9 @@ def load_engine(settings: parameters.Settings, tell: Callable[[str], None] = lam
     import torch  # takes seconds, too
 
     from clue_ros.model_folder import load
-    torch.set_num_threads(settings.threads or usable_cores())
+    threads = settings.threads or usable_cores()
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     clue = load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
     tell("the weights are read; warming up")
     clue.warm_up()

@@ -1,4 +1,5 @@
-"""Every parameter of `clue_node` in one table, from which they are declared, described and checked.
+"""Every parameter of `clue_node` in one table, from which they are declared, described and checked; the few of other programs
+are read by `at_start`.
 
 Unknown names in a parameters file are reported with the nearest known one. A value out of range is refused in one
 sentence, at start-up and at run time alike.
@@ -19,7 +20,7 @@ from clue_ros.types import RISK, InputError
 
 Value = str | bool | int | float | list[str]
 # Of a camera, as part of topics' names; heatmap/image is a picture that the node itself draws.
-NAME = re.compile(r"(?!heatmap$)[A-Za-z]\w*", re.ASCII)
+NAME = re.compile(r"(?!heatmap$)[A-Za-z]\w{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Row:
         for name in names:
             if not isinstance(name, str) or name and not NAME.fullmatch(name):
                 raise InputError(f"parameter {self.name} has the name {name!r}: a name is made of letters, digits and _, "
-                                 "begins with a letter, and is not heatmap")
+                                 "begins with a letter, has 64 characters at most, and is not heatmap")
         if not names or len(set(names)) < len(names):
             raise InputError(f"parameter {self.name} is {names}: it must hold one name or more, each once")
 
@@ -71,7 +72,8 @@ class Row:
         """For `ros2 param describe`."""
         text = self.description + (f" One of: {', '.join(self.choices)}." if self.choices else "")
         text += " Changes only while the node is unconfigured." if self.unconfigured else ""
-        described = ParameterDescriptor(name=self.name, description=text, read_only=self.read_only)
+        # Dynamic, so that a value of another type comes to `check`, whose sentence says more than rclpy's.
+        described = ParameterDescriptor(name=self.name, description=text, read_only=self.read_only, dynamic_typing=True)
         if self.low is not None and isinstance(self.default, float):
             described.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high, step=0.0)]
         elif self.low is not None:
@@ -149,7 +151,7 @@ def declare(node: Node) -> Settings:
     given = {name: node.get_parameter(name).value for name in node.list_parameters([], 0).names}
     for name in given.keys() - ROWS.keys():
         nearest = difflib.get_close_matches(name, ROWS, n=1)
-        if "." not in name and name not in ("use_sim_time", "start_type_description_service"):
+        if not name.startswith("qos_overrides.") and name not in ("use_sim_time", "start_type_description_service"):
             meant = f": is '{nearest[0]}' meant?" if nearest else ""
             node.get_logger().warning(f"there is no parameter '{name}'{meant}")
     for row in TABLE:
@@ -158,6 +160,12 @@ def declare(node: Node) -> Settings:
             node.undeclare_parameter(row.name)  # it had been declared as whatever the file said, without a description
         node.declare_parameter(row.name, value, row.descriptor(), ignore_override=True)
     return read(node)
+
+
+def at_start(node: Node, name: str, default: Value) -> Value:
+    """A parameter of another program, read when its node starts. InputError for a value of another type."""
+    row = Row(name, default, "Read when the node starts.", read_only=True)
+    return row.check(node.declare_parameter(name, default, row.descriptor()).value)
 
 
 def read(node: Node) -> Settings:

@@ -14,12 +14,12 @@ import sys
 
 import rclpy
 import rclpy.logging
-from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from clue_ros.ros.begin import AT_START, begin
+from clue_ros.ros.begin import begin
+from clue_ros.ros.parameters import at_start
 from clue_ros.ros.spinning import spin
 from clue_ros.ros.words import OnChange
 from clue_ros.types import InputError
@@ -37,8 +37,8 @@ class Speaker(Node):
 
     def __init__(self, **options):
         super().__init__("clue_speaker", **options)
-        voice = self.declare_parameter("voice", "", AT_START).value
-        pace = self.declare_parameter("words_per_minute", 160, AT_START).value
+        voice = at_start(self, "voice", "")
+        pace = at_start(self, "words_per_minute", 160)
         if not SLOWEST <= pace <= FASTEST:
             raise InputError(f"parameter words_per_minute is {pace}: it must lie between {SLOWEST} and {FASTEST}")
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -95,7 +95,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         speaker = Speaker()
         spin(speaker)
-    except (InputError, ParameterException) as error:
+    except InputError as error:
         rclpy.logging.get_logger("clue_speaker").fatal(str(error))
         sys.exit(1)
     except (KeyboardInterrupt, ExternalShutdownException):

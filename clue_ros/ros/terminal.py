@@ -17,15 +17,16 @@ import time
 from collections.abc import Iterable
 
 import rclpy
-from rclpy.exceptions import ParameterException
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
-from clue_ros.ros.begin import AT_START, begin
+from clue_ros.ros.begin import begin
+from clue_ros.ros.parameters import at_start
 from clue_ros.ros.person import OUTCOMES, Person
 from clue_ros.ros.spinning import spinning
 from clue_ros.ros.words import shown
+from clue_ros.types import InputError
 
 PROMPT = "> "
 EARLIER = 0.5  # seconds in which the latched results of earlier instructions arrive
@@ -60,7 +61,8 @@ class Conversation:
         self._superseded = ""  # the instruction before it, while its end has not been heard
 
     def catch_up(self) -> str:
-        """Hear what is still on the topics of before; a sentence about the question that is open since then, "" for none."""
+        """Hear what is still on the topics of before; a sentence about a question since then whose end is not among it, "" for none.
+        It may have ended all the same, before another instruction did."""
         verdict = outcome = None
         while (message := self.person.listen(EARLIER)) is not None:
             verdict = message if isinstance(message, AmbiguityHeatmap) else verdict
@@ -68,8 +70,8 @@ class Conversation:
         if verdict is None or not verdict.ambiguous or (outcome is not None and outcome.request_id == verdict.request_id):
             return ""
         self._earlier = verdict.request_id
-        self.question = f"a question about '{shown(verdict.instruction)}' is open"
-        return f"{self.question}: the next line answers it, and with ! before it is an instruction"
+        self.question = f"a question about '{shown(verdict.instruction)}'"
+        return f"{self.question} may be open: the next line answers it, and with ! before it is an instruction"
 
     def tell(self, line: str) -> None:
         """Send a line the person gave, as an answer or as an instruction."""
@@ -157,9 +159,9 @@ def main(args: list[str] | None = None) -> None:
     begin(args, signal_handler_options=SignalHandlerOptions.NO)
     person = Person("clue_dialog")
     try:
-        patience = person.declare_parameter("patience", 60.0, AT_START).value
-    except ParameterException as error:
-        sys.exit(f"{error}; write patience with a decimal point")
+        patience = at_start(person, "patience", 60.0)
+    except InputError as error:
+        sys.exit(str(error))
     with spinning(person, patience=1.0):
         try:
             if not person.wait_for_node(patience):

@@ -129,8 +129,10 @@ def test_compressed():
     rgb = to_rgb(message("rgb8"))
     png = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
     np.testing.assert_array_equal(from_compressed(SimpleNamespace(format="png", data=png)), rgb)
+    web = cv2.imencode(".webp", rgb)[1].tobytes()  # OpenCV would read it, whatever size it promises
     vast = png[:16] + (2 ** 30).to_bytes(4, "big") * 2 + png[24:]
     for data, trouble in ((b"", "cannot be decoded"), (b"not a picture", "cannot be decoded"), (png[:40], "cannot be decoded"),
+                          (web, "publish JPEG or PNG"),
                           (vast, "more than 100 million")):
         with pytest.raises(InputError, match=trouble):
             from_compressed(SimpleNamespace(format="jpeg", data=data))

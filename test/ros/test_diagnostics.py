@@ -10,10 +10,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
 from clue_ros.model_folder import embedded
 from clue_ros.msg import GroundedObject, ModelProvenance
 from clue_ros.provenance import PARTS, describe
+from clue_ros.ros.conversions import image_from_rgb
 from clue_ros.ros.diagnostics import Tally
 from clue_ros.ros.node import load_engine
 from clue_ros.ros.qos import LATCHED
@@ -191,6 +193,20 @@ def test_the_sentence_about_a_missing_camera_names_the_topic_to_remap_to(stage, 
     play.camera.destroy_publisher(play.camera._publisher)
     play.camera.create_publisher(kind, name, 1)
     play.until(lambda: cure.format(play.namespace) in play.view.inputs.why_no_image())
+
+
+def test_a_camera_that_cuts_every_other_image_is_told_once(stage, embedded_engine, clear):
+    play = stage(embedded_engine, max_frame_age=0.0)
+    whole = image_from_rgb(clear.picture.rgb, Header())
+    cut = image_from_rgb(clear.picture.rgb, Header())
+    cut.encoding = "8UC3 "
+    for number, image in enumerate([cut, whole] * 5):
+        image.header.frame_id = str(number)
+        play.camera._publisher.publish(image)
+        play.until(lambda: play.view.session.newest is not None and play.view.session.newest.image.header.frame_id == str(number))
+    _, text, _ = Watch(play).until("camera", lambda level, *_: level == DiagnosticStatus.WARN)
+    assert "encoding '8UC3 ' is not supported" in text
+    assert len([line for line in play.log if "encoding '8UC3 ' is not supported" in line]) == 1
 
 
 def test_a_look_that_does_not_end_is_told(stage, embedded_engine, monkeypatch):

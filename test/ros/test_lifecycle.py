@@ -155,12 +155,16 @@ def test_deactivation_during_a_look(stage, embedded_engine, clear):
     assert manage.do(CONFIGURE, ACTIVATE) and found(play, clear)
 
 
-def test_a_bad_model_then_a_good_one(stage, tmp_path, clear):
+def test_a_bad_model_then_a_good_one(stage, tmp_path, clear, monkeypatch):
     play = stage(load_engine, model=str(tmp_path / "nowhere"))
     manage = Manager(play)
     play.until(lambda: manage.state == "unconfigured")
     sentence = end_of(play).error
     assert "nowhere" in sentence and "\n" not in sentence
+    heard = []
+    monkeypatch.setattr(play.node, "_load_engine", lambda *_: heard.append(end_of(play).error) or load_engine(*_))
+    assert not manage.do(CONFIGURE)
+    assert heard == ["the model is still loading: say it again when the node is active"]  # not why the last one failed
     assert not manage.do(CONFIGURE) and manage.state == "unconfigured"  # still the same model
     assert manage.set("model", "tabletop") == "" == manage.set("dtype", "float32")
     assert manage.do(CONFIGURE)

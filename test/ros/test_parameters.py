@@ -69,9 +69,10 @@ def test_defaults_and_overrides(bare):
     ({"cameras": "front"}, "parameter cameras is 'front': it must be a list of names, such as ['']"),
     ({"cameras": [1, 2]}, "parameter cameras has the name 1: a name is made of letters, digits and _"),
     ({"cameras": ["front", "2nd"]}, "parameter cameras has the name '2nd': a name is made of letters"),
-    ({"cameras": ["front camera"]}, "begins with a letter, and is not heatmap"),
-    ({"cameras": ["cell/front"]}, "begins with a letter, and is not heatmap"),
+    ({"cameras": ["front camera"]}, "begins with a letter, has 64 characters"),
+    ({"cameras": ["cell/front"]}, "begins with a letter, has 64 characters"),
     ({"cameras": ["", "heatmap"]}, "is not heatmap"),
+    ({"cameras": ["a" * 65]}, "has 64 characters at most"),
     ({"cameras": ["wrist", "wrist"]}, "it must hold one name or more, each once"),
 ])
 def test_wrong_values_are_refused_in_a_sentence(bare, given, words):
@@ -88,7 +89,19 @@ def test_changes_at_run_time(bare):
     assert parameters.read(node).turn_limit == 5
     assert not node.set_parameters([Parameter("autostart", value=False)])[0].successful  # read at start-up only
     result = node.set_parameters([Parameter("overlay_alpha", value="strong")])[0]
-    assert not result.successful and parameters.read(node).overlay_alpha == 0.55
+    assert result.reason == "parameter overlay_alpha is 'strong': it must be a number, such as 0.55"
+    assert not node.set_parameters([Parameter("turn_limit")])[0].successful  # not taken away either
+    assert parameters.read(node).overlay_alpha == 0.55 and parameters.read(node).turn_limit == 5
+
+
+def test_what_other_programs_read_at_the_start(bare):
+    node = bare(rate=5, hold="long")
+    node.undeclare_parameter("rate"), node.undeclare_parameter("hold")
+    assert repr(parameters.at_start(node, "rate", 2.0)) == "5.0" and parameters.at_start(node, "seed", 7) == 7
+    with pytest.raises(InputError, match="parameter hold is 'long': it must be a number, such as 20.0"):
+        parameters.at_start(node, "hold", 20.0)
+    assert [node.describe_parameter(name).name for name in ("rate", "seed")] == ["rate", "seed"]
+    assert not node.set_parameters([Parameter("seed", value=1)])[0].successful
 
 
 def test_what_the_model_is_made_from_changes_only_without_a_model(bare):

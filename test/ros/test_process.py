@@ -72,11 +72,11 @@ def test_the_network_is_asked_only_where_that_is_allowed(run_node, tmp_path, all
 
 
 def test_a_bad_or_misspelt_parameter_is_told_at_start(run_node):
-    process = run_node("-p", "risk:=1.5", "-p", "rsik:=0.5")
+    process = run_node("-p", "risk:=1.5", "-p", "rsik:=0.5", "-p", "session.risk:=0.1")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in output
     assert "parameter risk is 1.5: it must lie between 0 and 1" in output
-    assert "there is no parameter 'rsik': is 'risk' meant?" in output
+    assert "there is no parameter 'rsik': is 'risk' meant?" in output and "there is no parameter 'session.risk'" in output
 
 
 @pytest.mark.parametrize("program, words", [

@@ -22,12 +22,7 @@ class Log:
 
     def __init__(self):
         self.debugged, self.errors = [], []
-
-    def debug(self, text):
-        self.debugged.append(text)
-
-    def error(self, text):
-        self.errors.append(text)
+        self.debug, self.error = self.debugged.append, self.errors.append
 
 
 class Worked(Worker):
@@ -40,7 +35,7 @@ class Worked(Worker):
 
 
 class Engine:
-    """Answers at once, or does what `trick` does. Remembers the frames it saw."""
+    """Answers at once, after what `trick` does, or what it decides. Remembers the frames it saw."""
 
     threshold, calibration = 0.5, None
 
@@ -49,8 +44,8 @@ class Engine:
 
     def look(self, frame, dialog):
         self.frames.append(frame)
-        self.trick()
-        return DECISION
+        decided = self.trick()
+        return decided if isinstance(decided, Decision) else DECISION
 
 
 @pytest.fixture
@@ -208,6 +203,11 @@ def test_an_output_that_fails_is_told_and_the_thread_lives_on(work):
     worker.desk.present = lambda *_: None
     assert outcome(worker, events).outcome is Outcome.GROUNDED
     assert log.errors == ["telling of a look failed: RuntimeError: no paper; the log at level debug has the details"] * 2
+
+
+def test_a_decision_that_is_none_ends_its_request(work):
+    worker, events, log = work(Engine(lambda: Decision(DECISION.ambiguity, None)))
+    assert outcome(worker, events).error.startswith("telling of a look failed: AttributeError") and len(log.errors) == 1
 
 
 def test_an_unusable_picture_is_an_error(work, monkeypatch):

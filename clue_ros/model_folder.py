@@ -7,6 +7,7 @@ shape or no numbers are such problems: the libraries would make up for them with
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import warnings
@@ -30,7 +31,8 @@ from clue_ros.vlm.paligemma import Vlm
 
 EMBEDDED = "tabletop"
 MODELS = Path("resource") / "models"
-REQUIRED = ("base/config.json", "detector/config.json", "detector/model.safetensors")
+DETECTOR = "detector/model.safetensors"
+REQUIRED = ("base/config.json", "detector/config.json", DETECTOR)
 NO_DEVICE = 'device "{}" is none of auto, cpu, cuda, cuda:0 ...'
 ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
 
@@ -48,7 +50,7 @@ def find(model: str | Path) -> Path:
     try:
         folder, name = Path(model).expanduser(), str(model)
         whole = (folder / REQUIRED[0]).is_file()
-        if name and os.sep not in name and not whole and (own := shipped(MODELS / name)):
+        if name not in ("", ".", "..") and os.sep not in name and not whole and (own := shipped(MODELS / name)):
             return own  # whatever else is called so where the program was started
         if folder.is_dir():
             return folder
@@ -92,9 +94,28 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_
     folder = find(model)
     _require(folder, REQUIRED)
     vlm = load_vlm(folder, device, dtype, allow_download=allow_download)
-    calibrated = calibrated and (folder / "detector" / calibration.FILE).is_file()
-    return Clue(vlm, load_detector(folder / "detector", vlm),
-                calibration.Calibration.read(folder / "detector") if calibrated else None)
+    return Clue(vlm, load_detector(folder / "detector", vlm), _calibration(folder) if calibrated else None)
+
+
+def _calibration(folder: Path) -> calibration.Calibration | None:
+    """The model's, if it was calibrated. ModelError where it was made with other weights: its threshold would keep no risk."""
+    if not (folder / "detector" / calibration.FILE).is_file():
+        return None
+    made = calibration.Calibration.read(folder / "detector")
+    if made.weights and made.weights != calibrated_weights(folder):
+        raise ModelError(f"{folder / 'detector' / calibration.FILE} was made with another adapter, detector or base than those beside "
+                         "it: calibrate the model again (clue-train calibrate)")
+    return made
+
+
+def calibrated_weights(folder: Path) -> str:
+    """One SHA-256 of what a calibration is of: the weights of adapter and detector, and what base they are for. Of the base's own
+    weights its configuration has to do: those of a published model take minutes to read."""
+    known = hashlib.sha256()
+    for name in ("base/config.json", ADAPTER[1], DETECTOR):
+        file = folder / name
+        known.update(file.read_bytes() if file.is_file() else b"none")
+    return known.hexdigest()
 
 
 def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter: bool = True,
@@ -122,7 +143,8 @@ def base_of(folder: Path) -> str | Path:
     if not base or not isinstance(base, str | Path):
         raise ModelError(f"{folder / 'base/config.json'}: clue_base is {base!r}, it must be a folder or a Hugging Face id, "
                          "such as google/paligemma2-3b-mix-448")
-    return base
+    beside = folder / "base" / base  # a relative one is taken from the file that names it
+    return str(beside) if isinstance(base, str) and beside.is_dir() else base
 
 
 def load_detector(folder: Path, vlm: Vlm) -> Detector:
@@ -184,9 +206,10 @@ def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,
             raise ModelError(f"{named} is no folder and not in the Hugging Face cache, or not whole: fetch it (`hf download`), or "
                              "set allow_download") from error
         raise ModelError(f"{name} or its config.json cannot be read: {_reason(error)}") from error
-    if misfits := {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}:
-        raise ModelError(f"{name} holds the weights of another model than its config.json describes: missing or of "
-                         f"another shape: {_first_of(misfits)}")
+    deeper = (key for key in info["unexpected_keys"] if ".layers." in key)  # others may be of no use, such as of a head that is tied
+    if misfits := {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"]), *deeper}:
+        raise ModelError(f"{name} holds the weights of another model than its config.json describes: missing, of "
+                         f"another shape or of a layer too many: {_first_of(misfits)}")
     _check_finite(model.state_dict(), name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **options)

@@ -26,6 +26,7 @@ from clue_ros.dialog import Dialog, meaning, place_taken
 from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
+WHICH = "which one do you mean?"  # of a model that learned when to ask, but not what
 SURE = 0.5  # the score of a candidate box that is one of the objects asked about
 APART = 0.04  # share of the picture by which the centres of two objects differ of which one is the left one
 SAME = 0.3  # IoU of two boxes of one object, one of them coarse
@@ -99,12 +100,16 @@ class Clue:
 
     def new_question(self, prefill: Prefill, prompt: Prompt) -> Question | None:
         """The likeliest question that was not answered before, be it with its options in another order: nobody wants to be asked
-        twice, and it would settle nothing. None where no other comes to mind."""
+        twice, and it would settle nothing. None where no other comes to mind; `WHICH`, once, where the decoder has no words to ask in."""
         asked = [meaning(turn.question) for turn in prompt.turns]
+
+        def is_useless(text: str) -> bool:
+            return not meaning(text) or meaning(text) in asked
         question = self.vlm.question(prefill)
-        if meaning(question.text) in asked:
-            return self.vlm.another_question(prefill, lambda text: not meaning(text) or meaning(text) in asked)
-        return question
+        if not is_useless(question.text):
+            return question
+        wordless = not meaning(question.text) and not is_useless(WHICH)
+        return self.vlm.another_question(prefill, is_useless) or (Question(WHICH) if wordless else None)
 
     def belief(self, frame: Frame, prompt: Prompt) -> Belief:
         """What the last answer leaves of the objects in doubt. Where a question offered a side of the picture for each of them, and a

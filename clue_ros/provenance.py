@@ -29,7 +29,7 @@ class Provenance:
     """What there is to know about a model that is loaded.
 
     model: as it was asked for; folder: where it was found. files: a line of `sha256sum` for each file, by part. threshold:
-    the detector's own. calibration: what it was calibrated on, "" if it does not say. commit: of the source this runs
+    at which it asks. calibration: what it was calibrated on, "" if it does not say. commit: of the source this runs
     from, with "-dirty" behind it when it was changed since; "" when it is not known.
     """
 
@@ -51,7 +51,7 @@ class Provenance:
 def describe(model: str, clue: Clue) -> Provenance:
     """Of a model that was loaded by this name. Reads its files once more: about a second for each gigabyte. ModelError."""
     folder = find(model)
-    return Provenance(model, folder.resolve(), hash_model(folder), clue.detector.settings.threshold,
+    return Provenance(model, folder.resolve(), hash_model(folder), clue.threshold,
                       clue.calibration.data if clue.calibration else "", str(clue.vlm.device),
                       str(clue.vlm.model.dtype).removeprefix("torch."), versions(), commit())
 
@@ -63,7 +63,11 @@ def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:
     base = base_of(folder)
     if isinstance(base, str):
         with network(False):
-            where = base if Path(base).is_dir() else snapshot_download(base, local_files_only=True)
+            try:
+                where = base if Path(base).is_dir() else snapshot_download(base, local_files_only=True)
+            except (OSError, ValueError) as error:
+                raise ModelError(f"{folder / 'base/config.json'} names the base {base}, which is no folder and not in the Hugging Face "
+                                 "cache: fetch it (`hf download`)") from error
         files["base"] += hash_files(Path(where), base)
     return files
 

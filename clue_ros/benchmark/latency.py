@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.network import View, channels_of
+from clue_ros.detector.network import Detector, View, channels_of
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.types import Ambiguity, Frame, InputError
@@ -41,10 +41,10 @@ class Timing:
 class Plain:
     """The same weights through transformers' own `generate`."""
 
-    def __init__(self, model: Path, detector):
+    def __init__(self, model: Path, detector: Detector, threshold: float):
         self.vlm = load_vlm(find(model), "cpu")
         self.vlm.model.model.language_model.config._attn_implementation = "eager"
-        self.detector = detector
+        self.detector, self.threshold = detector, threshold
 
     @torch.inference_mode()
     def decide(self, frame: Frame, instruction: str) -> tuple[Ambiguity, str]:
@@ -59,7 +59,7 @@ class Plain:
                                        output_attentions=True, output_logits=True, return_dict_in_generate=True, **inputs)
             maps = prompt_maps([first.attentions[0][layer][0][:, rows] for layer in settings.layers], vlm.grid).numpy()
             views.append(View(channels_of(maps, closing=settings.closing), vlm.log_odds_to_ask(first.logits[0][0])))
-        verdict = self.detector.judge(views[::-1], frame.size)
+        verdict = self.detector.judge(views[::-1], frame.size, self.threshold)
         if not verdict.is_ambiguous:
             return verdict, vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
         asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)
@@ -74,7 +74,7 @@ def measure(model: str, data: Path, *, runs: int = 200, warmup: int = 20, seed: 
     """Both ways on the same frames in turn, clear and ambiguous instructions alike often; no scene again before all had their
     turn."""
     clue, source, rng = load(model, "cpu"), SceneImages(data), np.random.default_rng(seed)
-    plain = Plain(find(model), clue.detector)
+    plain = Plain(find(model), clue.detector, clue.threshold)
     times: dict[str, list[float]] = {"plain transformers": [], "clue_ros": []}
     scenes = itertools.chain.from_iterable(rng.permutation(len(source)) for _ in itertools.count())
     done = drawn = 0

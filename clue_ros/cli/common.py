@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clue_ros.types import InputError, ModelError
@@ -59,6 +60,7 @@ def add_reader(parser: argparse.ArgumentParser, reader: str | None, downloads: s
                         "score on the other; what a picture is called decides")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="of InViG")
     parser.add_argument("--allow-download", action="store_true", help=downloads)
+    parser.add_argument("--images", type=Path, help="of COCO and InViG: the folder of the pictures (default: that of the file)")
     parser.add_argument("--topics", nargs=2, metavar=("IMAGE", "INSTRUCTION"), default=(IMAGE, INSTRUCTION),
                         help=f"of a recording (default: {IMAGE} {INSTRUCTION})")
 
@@ -67,7 +69,8 @@ def labelled_of(a: argparse.Namespace, data: str | None = None) -> Labelled:
     """What those options name. data: instead of theirs."""
     from clue_ros.data.readers import Labelled
     from clue_ros.data.records import Part
-    return Labelled(data or a.data, a.reader, a.part or Part(), a.split, a.allow_download, tuple(a.topics), a.seed)
+    return Labelled(data or a.data, a.reader, a.part or Part(), a.split, a.allow_download, tuple(a.topics), a.seed,
+                    a.images)
 
 
 def _part(text: str) -> Part:

@@ -44,7 +44,7 @@ def _look(a: argparse.Namespace) -> None:
         if not sys.stdin.isatty():
             print("(no terminal to answer in)")
             return
-        while dialog.open_question:
+        while dialog.open_question is not None:
             try:
                 dialog = dialog.answer(input("you:   "))
             except InputError as error:

@@ -122,6 +122,7 @@ def _ivg(a: argparse.Namespace) -> None:
 
 def _ambiguity(a: argparse.Namespace) -> None:
     from clue_ros.training.adapters import assemble, train_ambiguity
+    from clue_ros.types import InputError
     _check_validation(a)
     out = train_ambiguity(_config(a, "ambiguity"), _teaching(a), a.base, a.adapter, a.out, seed=a.seed,
                           allow_download=a.allow_download)
@@ -134,7 +135,12 @@ def _ambiguity(a: argparse.Namespace) -> None:
     if a.validation:
         from clue_ros.evaluation.calibrate import calibrate
         from clue_ros.data.readers import Labelled
-        print(calibrate(out / "model", [Labelled(data) for data in a.validation], a.seed))
+        try:
+            print(calibrate(out / "model", [Labelled(data) for data in a.validation], a.seed))
+        except InputError as error:
+            if a.config != "debug":
+                raise
+            print(f"after so few steps it cannot be calibrated: {error}")
 
 
 def _check_validation(a: argparse.Namespace) -> None:

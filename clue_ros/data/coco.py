@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 from clue_ros.data.fields import clip, expect, field, image_size, numbers, parse_json, read_bytes, words
@@ -13,6 +14,8 @@ from clue_ros.types import Box, InputError, Prompt
 
 MIN_SHARE = 0.0025  # of the image's area: 32 x 32 pixels of a VGA image
 CROWD, EMPTY, TINY = "crowd region", "box without area inside the image", "tiny instance"
+TWICE = "second box of one instance"
+SAME = 0.85  # IoU of two boxes of one instance: exports that were merged have many in two copies
 
 
 def read_coco(file: str | Path, images: str | Path | None = None, *, min_share: float = MIN_SHARE,
@@ -23,7 +26,7 @@ def read_coco(file: str | Path, images: str | Path | None = None, *, min_share: 
     relative to, by default the file's own. instruction: {} stands for the class's name.
 
     A class is left out of an image, and counted, when one of its instances there is a crowd region, has no area inside
-    the image, or covers less than `min_share` of it: people would not agree on how many there are. InputError names the
+    the image, covers less than `min_share` of it, or has a box like that of another one (IoU above 0.85): people would not agree on how many there are. InputError names the
     entry that cannot be read.
     """
     file = Path(file)
@@ -99,4 +102,6 @@ def _doubt(found: list[tuple[Box, bool]], size: tuple[int, int], min_share: floa
         return CROWD
     if None in boxes:
         return EMPTY
+    if any(one.iou(other) > SAME for one, other in combinations(boxes, 2)):
+        return TWICE
     return TINY if min(box.area for box in boxes) < min_share * size[0] * size[1] else None

@@ -84,12 +84,12 @@ def answered(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, 
         return None
     target = language.pick(rng, example.referents)
     oracle = questions.Oracle(scene.objects, target, rng)
-    asked: list[str] = []
+    asked: list[questions.Asked] = []
     for _ in range(turns):
         if example.question is None:
             break
-        example, attribute = follow(scene, example, oracle.answer(example.question, example.referents), target, asked)
-        asked.append(attribute)
+        example, question = follow(scene, example, oracle.answer(example.question, example.referents), target, asked)
+        asked.append(question)
         if rng.random() < 0.6:
             break
     return example
@@ -103,14 +103,15 @@ def settled(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, t
     return None
 
 
-def follow(scene: Scene, example: Example, answer: str, target: int, asked: Sequence[str] = ()) -> tuple[Example, str]:
-    """The example after the true answer to its question, and the attribute that was asked about."""
+def follow(scene: Scene, example: Example, answer: str, target: int, asked: Sequence[questions.Asked] = (),
+           ) -> tuple[Example, questions.Asked]:
+    """The example after the true answer to its question, and what was asked. asked: before."""
     attribute, values = questions.parse(example.question)
     groups = questions.selected(scene.objects, example.referents, attribute, values)
     left = next(members for members in groups.values() if target in members)
-    again = questions.ask(scene.objects, left, (*asked, attribute)) if len(left) > 1 else None
+    again = questions.ask(scene.objects, left, (*asked, (attribute, values))) if len(left) > 1 else None
     prompt = Prompt(example.prompt.instruction, (*example.prompt.turns, Turn(example.question, answer)))
-    return Example(prompt, _boxes(scene.objects, left), example.label, again and again[0], example.matches, left), attribute
+    return Example(prompt, _boxes(scene.objects, left), example.label, again and again[0], example.matches, left), (attribute, values)
 
 
 def detect(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, most: int = 3) -> Example | None:

@@ -27,7 +27,7 @@ def read_invig(path: str | Path, split: str | None = None, *, images: str | Path
 
     path: a Parquet, JSON (list of rows) or JSON Lines file, a folder of them (files of the kind that comes first in that
     order), or a hub id, which needs the `datasets` library and `allow_download`. split: train, validation or test: of a
-    folder, the files whose names begin so; it must be given where those of several lie, and cannot be of a file. images:
+    folder, the files whose names, or whose folders' names below it, begin so; it must be given where those of several lie, and cannot be of a file. images:
     folder of the pictures where the rows do not hold their bytes (in JSON: as base64), by default that of the file. dialog: the field to read; `dialog_cn` is the Chinese one.
 
     While the robot still asks, the prompt counts as ambiguous; which other objects it may mean is not annotated. Left out
@@ -121,10 +121,12 @@ def _files(path: Path, split: str | None) -> list[Path]:
     if split and not path.is_dir():
         raise InputError(f"{path} is a file, which is read whole: leave the split {split} out, or give its folder")
     known = [f for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.suffix in FORMATS]
-    wanted = [f for f in known if f.name.startswith(split or "")]
+    def is_of(file: Path, name: str) -> bool:  # train-0.parquet, train/0.parquet, default/train/0000.parquet
+        return any(part.startswith(name) for part in file.relative_to(path).parts)
+    wanted = [f for f in known if split is None or is_of(f, split)]
     if not wanted:
         raise InputError(f"{path} holds no {' or '.join(FORMATS)} file{f' of the split {split}' if split else ''}")
-    mixed = [name for name in SPLITS if any(f.name.startswith(name) for f in wanted)] if path.is_dir() else []
+    mixed = [name for name in SPLITS if any(is_of(f, name) for f in wanted)] if path.is_dir() else []
     if len(mixed) > 1:
         raise InputError(f"{path} holds files of {' and '.join(mixed)}: say which split is meant, such as --split {mixed[-1]}")
     kind = min((f.suffix for f in wanted), key=FORMATS.index)

@@ -20,8 +20,8 @@ EXPECTED = ("tabletop: folder of clue-tabletop write; coco: instances file; invi
 
 @dataclass(frozen=True)
 class Labelled:
-    """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG. topics: of
-    a recording, the images and the instructions. seed: draws the words about tabletop scenes; the other data sets have theirs."""
+    """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG. images: of COCO and
+    InViG, where the pictures lie, None for beside the file. topics: of a recording, the images and the instructions. seed: draws the words about tabletop scenes; the other data sets have theirs."""
 
     data: str | Path
     reader: str = "tabletop"
@@ -30,11 +30,16 @@ class Labelled:
     allow_download: bool = False
     topics: tuple[str, str] = (IMAGE, INSTRUCTION)
     seed: int = 0
+    images: Path | None = None
 
     def check(self) -> None:
         """InputError for an option that is not this reader's."""
         if self.reader != "invig" and (self.split or self.allow_download):
             raise InputError(f"a split and downloads are InViG's: leave them out for --reader {self.reader}")
+        if self.reader not in ("invig", "coco") and self.images:
+            raise InputError(f"a folder of pictures is named for COCO and InViG: leave --images out for --reader {self.reader}")
+        if self.reader != "recording" and self.topics != (IMAGE, INSTRUCTION):
+            raise InputError(f"topics are a recording's: leave them out for --reader {self.reader}")
 
     def read(self) -> Reading:
         """Its records, of all parts. InputError for an option that is not this reader's."""
@@ -44,7 +49,7 @@ class Labelled:
 
 READERS: dict[str, Callable[[Labelled], Reading]] = {
     "tabletop": lambda of: read_tabletop(of.data, seed=of.seed),
-    "invig": lambda of: read_invig(of.data, of.split, allow_download=of.allow_download),
+    "invig": lambda of: read_invig(of.data, of.split, images=of.images, allow_download=of.allow_download),
     "it2p": lambda of: read_it2p(of.data),
-    "coco": lambda of: read_coco(of.data),
+    "coco": lambda of: read_coco(of.data, of.images),
     "recording": lambda of: read_recording(of.data, *of.topics)}

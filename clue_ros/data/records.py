@@ -46,7 +46,11 @@ class Picture:
     @classmethod
     def of_file(cls, path: str | Path, size: tuple[int, int] | None = None) -> Picture:
         """A JPEG, PNG or other image file that OpenCV reads."""
-        return cls(str(path), lambda: decode(read_bytes(Path(path)), str(path)), size)
+        def load() -> np.ndarray:
+            if not Path(path).is_file():
+                raise InputError(f"{path} is not there: if the pictures lie elsewhere, give their folder (--images)")
+            return decode(read_bytes(Path(path)), str(path))
+        return cls(str(path), load, size)
 
     @classmethod
     def of_bytes(cls, name: str, data: bytes | np.ndarray, size: tuple[int, int] | None = None, group: str = "") -> Picture:

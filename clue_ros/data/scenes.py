@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from clue_ros.tabletop.scene import Scene, read_scenes
 from clue_ros.tabletop.world import ASPECTS
 from clue_ros.types import InputError
 
+log = logging.getLogger(__name__)
+
 
 class SceneImages:
     """Data set folders of `clue-tabletop write`, one after the other. The JPEG files are kept in memory, encoded."""
@@ -27,6 +30,9 @@ class SceneImages:
         self.encoded: list[np.ndarray] = []
         for folder in folders:
             start, found = len(self.scenes), read_scenes(folder)
+            if len(found) < (meant := _meant(folder)):
+                log.warning("%s holds %d of %d scenes, since its writing was stopped: the same `clue-tabletop write` goes on", folder,
+                            len(found), meant)
             for position, scene in enumerate(found):
                 if scene.id != position:
                     raise InputError(f"{Path(folder) / 'scenes.jsonl'}: scene {scene.id} stands where scene {position} should, lines "
@@ -84,11 +90,23 @@ class SceneImages:
         return (camera_noise(full[0], rng), full[1]), (camera_noise(fewer[0], rng), fewer[1])
 
 
+def _settings(file: Path) -> dict:
+    """What `clue-tabletop write` was asked for. InputError when the file is damaged."""
+    return expect(parse_json(read_bytes(file), str(file)), dict, str(file))
+
+
+def _meant(folder: str | Path) -> int:
+    """How many scenes the folder shall hold; 0 where nobody says."""
+    file = Path(folder) / "world.json"
+    settings = _settings(file) if file.is_file() else {}
+    return settings.get("count", 0) * (1 + settings.get("pairs", False))
+
+
 def _unseen(file: Path) -> Sequence[str]:
     """`World.unseen` of the world that the scenes were drawn from; it once was true or false. InputError when the file is
     damaged."""
     where = f"{file}: world.unseen"
-    world = field(expect(parse_json(read_bytes(file), str(file)), dict, str(file)), "world", dict, str(file))
+    world = field(_settings(file), "world", dict, str(file))
     if (unseen := world.get("unseen", False)) in (True, False):
         return ASPECTS if unseen else ()
     return [expect(aspect, str, where) for aspect in expect(unseen, list, where)]

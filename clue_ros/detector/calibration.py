@@ -81,7 +81,7 @@ class Calibration:
     data: what they were. probability: P(ambiguous) of each, calibrated without it. wrong: whether the robot, had it acted at once, would
     have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5). group: a number that
     prompts share which are not independent, such as those about one picture. risk: that which the detector's own threshold
-    keeps.
+    keeps. weights: of the model that looked (`model_folder.calibrated_weights`), "" where that is not known.
     """
 
     data: str
@@ -89,6 +89,7 @@ class Calibration:
     wrong: tuple[bool, ...]
     group: tuple[int, ...]
     risk: float = RISK
+    weights: str = ""
 
     def threshold(self, risk: float | None = None) -> float:
         """The greatest threshold at which the robot acts wrongly in at most `risk` (default: its own) of such prompts.
@@ -129,7 +130,7 @@ class Calibration:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             made = cls(str(record["data"]), tuple(map(float, record["probability"])), tuple(map(bool, record["wrong"])),
-                       tuple(map(int, record["group"])), float(record["risk"]))
+                       tuple(map(int, record["group"])), float(record["risk"]), str(record.get("weights", "")))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"{path} cannot be read: `clue-train calibrate` makes it ({type(error).__name__})") from error
         lengths = {len(made.probability), len(made.wrong), len(made.group)}

@@ -56,7 +56,8 @@ def play_all(clue: Clue, folder: Path, seed: int, limit: int | None = None, nois
     source, rng, played = SceneImages(folder), np.random.default_rng(seed), []
     for _, index, example, meant in in_turn(tqdm(pairs_of(source, seed, limit), desc="episodes"), rng):
         rgb, scene = source[index]
-        played.append(play(clue, Frame(rgb), scene, example, example.referents[meant], rng, noise))
+        oracle = np.random.default_rng((seed, index))  # its own: what a model asks must not move what others are asked about
+        played.append(play(clue, Frame(rgb), scene, example, example.referents[meant], oracle, noise))
     return played
 
 

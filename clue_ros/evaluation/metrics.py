@@ -32,7 +32,9 @@ class Score:
 
 def bootstrap(metric: Callable[..., float], *columns: np.ndarray, rounds: int = 1000, seed: int = 0,
               groups: np.ndarray | None = None) -> Score:
-    """The metric of the columns and its percentile interval (Efron 1979); rounds in which it is undefined are left out.
+    """The metric of the columns and its percentile interval (Efron 1979); rounds in which it is undefined are left out. Of the
+    calibration error, which is greater the fewer the examples, the basic interval (Davison & Hinkley 1997): every resample has that
+    bias once more, so that the percentiles lie above the truth.
 
     groups: one of n labels for each example; examples of one label, such as those of one photograph, are not independent and
     are drawn together (the cluster bootstrap, Davison & Hinkley 1997). None: each is drawn alone. InputError when there are
@@ -51,7 +53,10 @@ def bootstrap(metric: Callable[..., float], *columns: np.ndarray, rounds: int = 
         if np.isfinite(value):
             values.append(value)
     low, high = np.percentile(values, [2.5, 97.5]) if values else (np.nan, np.nan)
-    return Score(float(metric(*columns)), float(low), float(high), count)
+    value = float(metric(*columns))
+    if metric is expected_calibration_error:
+        low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
+    return Score(value, float(low), float(high), count)
 
 
 def _drawing(count: int, groups: np.ndarray | None) -> Callable[[np.random.Generator], np.ndarray]:
@@ -109,6 +114,18 @@ def auroc(truth: np.ndarray, score: np.ndarray) -> float:
     if not positive or not negative:
         return float("nan")
     return float((rankdata(score)[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def auroc_within(truth: np.ndarray, score: np.ndarray, stratum: np.ndarray) -> float:
+    """AUROC among examples of one stratum: the share of pairs of a true and an untrue one there that the score puts in order, ties
+    half (Janes & Pepe 2009); nan where no stratum has both. bool[n], float[n], labels[n]."""
+    ordered = pairs = 0.0
+    for value in np.unique(stratum):
+        mine = truth[stratum == value]
+        count = float(mine.sum()) * float((~mine).sum())
+        if count:
+            ordered, pairs = ordered + count * auroc(mine, score[stratum == value]), pairs + count
+    return ordered / pairs if pairs else float("nan")
 
 
 def average_precision(truth: np.ndarray, score: np.ndarray) -> float:

@@ -27,7 +27,7 @@ from clue_ros.types import Box, InputError
 class Predictions:
     """iou: float[n] with the right box, 0 for an invalid output. invalid: bool[n], no box or none with an area.
     truth, probability: bool[m] and float[m], of the lines that speak of ambiguity. groups: str[n], groups_of_truth: str[m], what
-    the lines that are not independent share."""
+    the lines that are not independent share. unlabelled: lines of whose prompt nothing is known."""
 
     iou: np.ndarray
     invalid: np.ndarray
@@ -35,11 +35,13 @@ class Predictions:
     probability: np.ndarray
     groups: np.ndarray
     groups_of_truth: np.ndarray
+    unlabelled: int = 0
 
 
 def read_predictions(file: str | Path) -> Predictions:
     """The log's columns. InputError names the line that cannot be read, or says that there is nothing to score."""
     ious, invalid, truth, probability, groups, groups_of_truth = ([] for _ in range(6))
+    unlabelled = 0
     for where, line in read_json_lines(Path(file)):
         known = {name for name, value in line.items() if value is not None}
         group = f"image {line['image']}" if "image" in known else where
@@ -52,12 +54,15 @@ def read_predictions(file: str | Path) -> Predictions:
             truth.append(field(line, "ambiguous", bool, where))
             probability.append(_probability(line, where))
             groups_of_truth.append(group)
+        elif not known & {"gt_bbox", "ambiguous"} and known & {"bbox", "probability"}:
+            unlabelled += 1
         elif "gt_bbox" not in known:
             raise InputError(f'{where}: nothing to score: it needs "bbox" and "gt_bbox", or "ambiguous" and "probability"')
     if not ious and not truth:
-        raise InputError(f"{file} holds no predictions")
+        raise InputError(f"{file} holds no predictions that are labelled: a line needs \"gt_bbox\" or \"ambiguous\"" if unlabelled else
+                         f"{file} holds no predictions")
     return Predictions(np.array(ious), np.array(invalid, bool), np.array(truth, bool), np.array(probability, float),
-                       np.array(groups), np.array(groups_of_truth))
+                       np.array(groups), np.array(groups_of_truth), unlabelled)
 
 
 def score(read: Predictions, threshold: float = 0.5) -> dict[str, Score]:
@@ -86,6 +91,8 @@ def summary(read: Predictions) -> str:
     if len(read.iou):
         said.append(f"{read.invalid.sum()} of {len(read.iou)} outputs are invalid (null, or no box with an area) and count "
                     "as wrong")
+    if read.unlabelled:
+        said.append(f"{read.unlabelled} lines are of prompts of which nothing is known, and are left out")
     if len(read.truth) and len(set(read.truth.tolist())) == 1:
         said.append(f"all {len(read.truth)} prompts labelled are {'ambiguous' if read.truth[0] else 'clear'}: there is no "
                     "telling apart to score")

@@ -14,7 +14,7 @@ from clue_ros.data.examples import Example
 from clue_ros.data.records import Part, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation.looks import Seen, Table, look, verdict_scores
-from clue_ros.evaluation.metrics import accuracy_at, bootstrap, detection_scores, risk_scores
+from clue_ros.evaluation.metrics import accuracy_at, auroc, auroc_within, bootstrap, detection_scores, risk_scores
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop.questions import is_true_difference, splits_best
 from clue_ros.types import Ambiguity, Frame, InputError, Prompt
@@ -58,11 +58,12 @@ def _pointed(clue: Clue, frame: Frame, example: Example) -> tuple[Prefill, float
 @dataclass(frozen=True)
 class PairLooks:
     """One look at both prompts of every pair. seen: all of them, the ambiguous one of a pair first; the object in mind is
-    one of those meant, drawn with the seed. Of the ambiguous ones only: questions, whether each names a true difference,
+    one of those meant, drawn with the seed. objects int[n]: how many the scene holds. Of the ambiguous ones only: questions, whether each names a true difference,
     whether none would have left fewer candidates, and the share of the objects meant that have a candidate box of
     IoU >= 0.5."""
 
     seen: Seen
+    objects: np.ndarray
     questions: list[str]
     true_question: np.ndarray
     best_question: np.ndarray
@@ -101,19 +102,20 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
                   questions: bool = True) -> PairLooks:
     """One look at both prompts of every counterfactual pair. InputError when the data has no pairs."""
     rng = np.random.default_rng(seed)
-    looks, spoken, true, best, recalls = ([] for _ in range(5))
+    looks, objects, spoken, true, best, recalls = ([] for _ in range(6))
     for pair, index, example, meant in in_turn(tqdm(pairs_of(source, seed, limit, part), desc="counterfactual pairs"), rng):
         rgb, scene = source[index]
         frame = Frame(rgb)
         one, prefill = look(clue, frame, example.prompt, example.ambiguous, in_pixels(example.boxes[meant], frame.size), pair)
         looks.append(one)
+        objects.append(len(scene.objects))
         if example.ambiguous:
             recalls.append(_recall(one.verdict, example, frame.size))
         if example.ambiguous and questions:
             spoken.append(clue.vlm.question(prefill).text)
             true.append(is_true_difference(scene.objects, example.referents, spoken[-1]))
             best.append(splits_best(scene.objects, example.referents, spoken[-1]))
-    return PairLooks(Seen.of(looks), spoken, np.array(true), np.array(best), np.array(recalls))
+    return PairLooks(Seen.of(looks), np.array(objects), spoken, np.array(true), np.array(best), np.array(recalls))
 
 
 def _recall(ambiguity: Ambiguity, example: Example, size: tuple[int, int]) -> float:
@@ -128,7 +130,10 @@ def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     seen = looks.seen
     table = {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen).items()}
     first_token = detection_scores(seen.ambiguous, seen.asks_probability, 0.5, groups=seen.groups)
-    table |= {f"first token (AR) {k}": first_token[k] for k in ("F1", "AUROC")}
+    table |= {"first token (AR) AUROC": first_token["AUROC"], "first token (AR) F1, at its own P 0.5": first_token["F1"]}
+    table |= {"number of objects, from the truth: AUROC": bootstrap(auroc, seen.ambiguous, looks.objects, groups=seen.groups),
+              "ambiguity AUROC, among scenes of as many objects": bootstrap(
+                  auroc_within, seen.ambiguous, seen.probability, looks.objects, groups=seen.groups)}
     table |= risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups)
     table["points at another object, of all prompts"] = bootstrap(
         np.mean, (seen.right == 0) & (seen.probability < clue.threshold), groups=seen.groups)

@@ -59,8 +59,12 @@ class Data:
     seed: int
 
     def digests(self) -> dict[str, str]:
-        """A hash of what each folder holds now."""
-        return {name: digest(hash_files(folder, name)) for name, folder in vars(self).items() if isinstance(folder, Path)}
+        """A hash of what each folder holds now. InputError where two of them hold the same: rows would be scored on what they were
+        fitted to."""
+        found = {name: digest(hash_files(folder, "")) for name, folder in vars(self).items() if isinstance(folder, Path)}
+        if len(set(found.values())) < len(found):
+            raise InputError(f"two of {', '.join(f'{name} {getattr(self, name)}' for name in found)} hold the same: give each its own data")
+        return found
 
     def readers(self) -> dict[str, Callable]:
         """Name of each set to what gives its prompts."""
@@ -155,13 +159,14 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[s
 
 def _claim(folder: Path, data: dict, models: dict) -> None:
     """InputError when what lies there is of other data, or of a model, code or library that has changed since. Further models may come."""
-    file, mine = folder / "settings.json", json.loads(json.dumps(data | models))  # as it reads back: tuples are lists
-    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if any(there[key] != value for key, value in mine.items() if key in there):
+    file, mine = folder / "settings.json", json.loads(json.dumps(data | {"models": models}))  # as it reads back: tuples are lists
+    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else mine
+    known = there["models"]
+    if there | {"models": {}} != mine | {"models": {}} or any(known.get(name, files) != files for name, files in mine["models"].items()):
         raise InputError(f"{folder} holds what another model, other data or another version of this package gave: give another "
                          "--out, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(there | mine, indent=1), encoding="utf-8")
+    file.write_text(json.dumps(mine | {"models": known | mine["models"]}, indent=1), encoding="utf-8")
 
 
 def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:

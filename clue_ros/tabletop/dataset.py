@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+import signal
 from functools import lru_cache
 from pathlib import Path
 
@@ -74,20 +75,36 @@ def write(folder: str | Path, count: int, seed: int, *, world: World = World(), 
           workers: int = 2, progress: bool = True) -> Path:
     """Render `count` scenes (twice as many with `pairs`) into `folder`; the same seed gives the same pixels.
 
-    Scenes are written in order, so a run that was stopped leaves a readable data set of the scenes done so far.
+    Scenes are written in order, so a run that was stopped leaves a readable data set of the scenes done so far; the same call goes
+    on with it. InputError for a folder of other scenes.
     """
     folder = Path(folder)
     if count > MOST_SCENES:
         raise InputError(f"{count} scenes are too many of one seed, whose last would have the meshes and cloths of the next seed: write "
                          f"at most {MOST_SCENES} into a folder, the others with another seed into another one")
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    settings = {"seed": seed, "count": count, "pairs": pairs, "world": dataclasses.asdict(world)}
-    (folder / "world.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    jobs = [(i, seed, pairs, str(folder), world) for i in range(count)]
+    done = _claim(folder, {"seed": seed, "pairs": pairs, "world": dataclasses.asdict(world)}, count, 1 + pairs)
+    jobs = [(i, seed, pairs, str(folder), world) for i in range(done, count)]
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers) as pool, (folder / "scenes.jsonl").open("w") as out:
+    with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool, (folder / "scenes.jsonl").open("a") as out:
         results = pool.imap(_render_one, jobs, chunksize=8)
-        for scenes in tqdm(results, total=count, desc="rendering", unit="scene", disable=not progress):
+        for scenes in tqdm(results, total=count, initial=done, desc="rendering", unit="scene", disable=not progress):
             out.write("".join(to_json(scene) + "\n" for scene in scenes))
             out.flush()  # whole lines, also when it is killed
     return folder
+
+
+def _claim(folder: Path, settings: dict, count: int, lines_each: int) -> int:
+    """Mark the folder as of these settings; how many of `count` scenes an earlier call has left there, of `lines_each` lines in
+    scenes.jsonl. What is left of another one is cut off. InputError for a folder of other scenes, or of more."""
+    world, scenes = folder / "world.json", folder / "scenes.jsonl"
+    mine = json.loads(json.dumps(settings))  # as it reads back: tuples are lists
+    there = json.loads(world.read_text(encoding="utf-8")) if world.is_file() else {}
+    lines = scenes.read_bytes().splitlines(keepends=True) if scenes.is_file() else []
+    done = sum(line.endswith(b"\n") for line in lines) // lines_each
+    if lines and (done > count or {key: there.get(key) for key in mine} != mine):
+        raise InputError(f"{folder} holds {done} scenes of seed {there.get('seed')}, and those asked for are others, or fewer: give "
+                         "another --out, or remove it")
+    world.write_text(json.dumps({**mine, "count": count}, indent=1) + "\n", encoding="utf-8")
+    scenes.write_bytes(b"".join(lines[:done * lines_each]))
+    return done

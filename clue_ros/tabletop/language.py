@@ -18,6 +18,7 @@ from clue_ros.tabletop.scene import SceneObject
 NOUNS = {"block": ("block", "cube", "box"), "ball": ("ball", "sphere"), "can": ("can", "tin"), "bottle": ("bottle",),
          "mug": ("mug", "cup"), "bowl": ("bowl",)}
 ANY_NOUN = ("object", "thing", "one")
+ANCHOR = ("one", "object")  # what to say instead of what where an object is named to find another by
 COLOUR_WORDS = {"purple": ("purple", "purple", "violet")}
 SIZE_WORDS = {"small": ("small", "little"), "large": ("big", "large")}
 VERBS = ("pick up", "pick up", "grab", "take", "hand me", "give me", "bring me", "get", "pass me", "point at", "move",
@@ -184,12 +185,13 @@ def attributes_of(objects: Sequence[SceneObject], target: int, rng: np.random.Ge
 
 
 def unique_name(objects: Sequence[SceneObject], target: int, rng: np.random.Generator) -> str | None:
-    """"red mug" when shape and colour single the target out (then shape or colour alone may do), else None."""
+    """"red mug" when shape and colour single the target out (then shape or colour alone may do), else None; never "red one", which
+    after another noun would be one of those: "the can next to the red one"."""
     item = objects[target]
     for shape, colour in ((item.shape, None), (None, item.colour), (item.shape, item.colour)):
         fits = [o for o in objects if shape in (None, o.shape) and colour in (None, o.colour)]
         if len(fits) == 1 and (shape and colour or rng.random() < 0.4):
-            return noun_phrase(shape, colour, None, rng)
+            return noun_phrase(shape, colour, None, rng).replace(*ANCHOR)
     return None
 
 

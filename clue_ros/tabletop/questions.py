@@ -19,6 +19,8 @@ SIDES = {"left": "on the left", "right": "on the right", "top": "at the top", "b
 GAP = 0.06  # candidates nearer than this along an axis (image fraction) are not told apart by it
 VALUES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 
+Asked = tuple[str, tuple[str, ...]]  # attribute, and the values that were offered
+
 
 @dataclass(frozen=True)
 class Split:
@@ -69,12 +71,14 @@ def option_text(attribute: str, value: str, noun: str) -> str:
 
 
 def ask(objects: Sequence[SceneObject], candidates: Sequence[int],
-        avoid: Sequence[str] = ()) -> tuple[str, Split] | None:
+        asked: Sequence[Asked] = ()) -> tuple[str, Split] | None:
     """The best question about the candidates, and its split; None when nothing tells them apart.
 
-    avoid: attributes already asked about.
+    asked: attribute and values of the questions before; of places, another choice of them may be asked about again.
     """
-    possible = [s for s in splits(objects, candidates) if s.attribute not in avoid or s.attribute == "position"]
+    before = {attribute for attribute, _ in asked if attribute != "position"}
+    possible = [s for s in splits(objects, candidates) if s.attribute not in before
+                and (s.attribute, tuple(value for value, _ in s.options)) not in asked]
     if not possible:
         return None
     split = possible[0]
@@ -84,7 +88,7 @@ def ask(objects: Sequence[SceneObject], candidates: Sequence[int],
     return f"do you mean {', '.join(options[:-1])} or {options[-1]}?", split
 
 
-def parse(question: str) -> tuple[str, tuple[str, ...]] | None:
+def parse(question: str) -> Asked | None:
     """Attribute and values that a question offers; None when it is no question of this grammar."""
     words = question.lower().strip().rstrip("?").strip()
     if not words.startswith("do you mean "):

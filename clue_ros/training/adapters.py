@@ -15,8 +15,9 @@ from tqdm import trange
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.calibration import FILE, Calibration
 from clue_ros.detector.network import Detector, DetectorSettings, channel_count
-from clue_ros.model_folder import ADAPTER, REQUIRED, save_detector
+from clue_ros.model_folder import ADAPTER, DETECTOR, REQUIRED, calibrated_weights, save_detector
 from clue_ros.training.base import Batches
 from clue_ros.training.configs import AdapterConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
@@ -40,6 +41,11 @@ def _source(data: Teaching) -> SceneImages | Labelled:
     return data
 
 
+def _named(data: Teaching) -> Teaching:
+    """What says which data that is: not how it gets here."""
+    return replace(data, data=str(Path(data.data)), allow_download=False) if isinstance(data, Labelled) else list(map(Path, data))
+
+
 def _paths(data: Teaching) -> list[str | Path]:
     return [data.data] if isinstance(data, Labelled) else list(data)
 
@@ -61,7 +67,7 @@ def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path
     model, grammar = read_base(base, allow_download=allow_download)
     check_depth(config.emphasis, model, *config.layers)
     source = _source(data)
-    claim(out, [*_paths(data), base], recipe="ivg", data=data, seed=seed, config=config)
+    claim(out, [*_paths(data), base], recipe="ivg", data=_named(data), seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 2)
     torch.manual_seed(seed)
     dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
@@ -77,7 +83,7 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
     model, grammar = read_base(base, allow_download=allow_download)
     check_depth(config.emphasis, model, *config.layers)
     source = _source(data)
-    claim(out, [*_paths(data), base, adapter], recipe="ambiguity", data=data, seed=seed, config=config)
+    claim(out, [*_paths(data), base, adapter], recipe="ambiguity", data=_named(data), seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 3)
     channels = channel_count(config.layers, model.config.get_text_config().num_attention_heads, closing=config.closing)
     settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom,
@@ -111,15 +117,22 @@ def _settle(dialogue: Dialogue, batches: Batches, config: AdapterConfig, out: Pa
 
 
 def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
-    """A model folder of its three parts; what lay in `out` under their names goes: a calibration is of one detector only. Its files
-    have the rights of any new file: safetensors writes for its user alone, and a robot's service may be another. InputError, and
-    nothing is changed, when one of them is none."""
+    """A model folder of its three parts; what lay in `out` under their names goes, but a detector with the same weights, which may
+    have been calibrated since. A calibration that was made with other weights is left out. The files have the rights of any new
+    file: safetensors writes for its user alone, and a robot's service may be another. InputError, and nothing is changed, when
+    one of the parts is none."""
     parts = {"base": base, "adapter": adapter, "detector": detector}
     for name, file in (Path(needed).parts for needed in (*REQUIRED, *ADAPTER)):
         if not (parts[name] / file).is_file():
             raise InputError(f"{parts[name]} is no {name}: there is no {parts[name] / file}")
+    kept = out / DETECTOR
+    if kept.is_file() and kept.read_bytes() == (detector / kept.name).read_bytes():
+        del parts["detector"]
     for name, source in parts.items():
         if source.resolve() != (out / name).resolve():
             shutil.rmtree(out / name, ignore_errors=True)
             shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"), copy_function=shutil.copyfile)
+    made = out / "detector" / FILE
+    if made.is_file() and Calibration.read(made.parent).weights not in ("", calibrated_weights(out)):
+        made.unlink()
     return out

@@ -12,33 +12,39 @@ from safetensors.torch import load_file
 
 from clue_ros.files import replacing
 from clue_ros.model_folder import check_weights, save_weights
+from clue_ros.training.recipes import base_in
 from clue_ros.types import InputError
 
 PARTS = ("model/model.safetensors", "heads.safetensors", "adapter/adapter_model.safetensors")
 
 
+def _file(run: Path, part: str) -> Path:
+    """Where a run has that part; of a base alone, such as a shipped model's, it is the base that would be in a run's model/."""
+    return base_in(run) / Path(part).name if part == PARTS[0] else run / part
+
+
 def average(runs: Sequence[Path], out: Path) -> Path:
     """A run folder with the mean weights of the runs' base (and its heads) or adapter, the rest as in the first; returns `out`.
     InputError when they do not hold the same weights, or `out` is there, ModelError when a file is damaged."""
-    parts = [part for part in PARTS if all((run / part).is_file() for run in runs)]
+    parts = [part for part in PARTS if all(_file(run, part).is_file() for run in runs)]
     if not parts or len(runs) < 2:
-        raise InputError(f"{', '.join(map(str, runs))}: give two or more runs of `clue-train further`, or of `ivg` or `ambiguity`, "
-                         "that came to their end")
+        raise InputError(f"{', '.join(map(str, runs))}: give two or more runs of `clue-train further`, or bases, or runs of `ivg` "
+                         "or `ambiguity`, that came to their end")
     if out.exists():
         raise InputError(f"{out} is there already: give another --out, or remove it")
-    for file in (run / part for run in runs for part in parts):
+    for file in (_file(run, part) for run in runs for part in parts):
         check_weights(file)
     with replacing(out) as folder:
         shutil.rmtree(folder, ignore_errors=True)
         for part in parts:
-            states = [load_file(run / part) for run in runs]
+            states = [load_file(_file(run, part)) for run in runs]
             shapes = [{name: weight.shape for name, weight in state.items()} for state in states]
             for run, other in zip(runs, shapes):
                 if other != shapes[0]:
-                    raise InputError(f"{run / part} holds other weights than {runs[0] / part}: only trainings of one model can be "
+                    raise InputError(f"{_file(run, part)} holds other weights than {_file(runs[0], part)}: only trainings of one model can be "
                                      "averaged")
             if Path(part).parent.name:
-                shutil.copytree(runs[0] / Path(part).parent, folder / Path(part).parent)
+                shutil.copytree(_file(runs[0], part).parent, folder / Path(part).parent)
             mean = {name: (sum(state[name].float() for state in states) / len(states)).to(weight.dtype)
                     for name, weight in states[0].items()}
             save_weights(mean, folder / part)

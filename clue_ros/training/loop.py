@@ -169,13 +169,22 @@ def to_device(batch, device: torch.device):
 def claim(out: Path, inputs: Sequence[str | Path], **settings: object) -> None:
     """Mark the folder of a run as of these settings, and of what the input files and folders hold now (a hub's name is taken as it
     is). InputError when it is a run of others, which must not be resumed."""
-    held = [(str(path), digest(hash_files(Path(path), ""))) for path in inputs]
-    file, mine = out / "run.json", json.dumps(settings | {"inputs": held}, default=str, sort_keys=True)
-    if file.is_file() and (other := file.read_text(encoding="utf-8")) != mine:
+    held = {str(Path(path)): digest(hash_files(Path(path), "")) for path in inputs}
+    file, mine = out / "run.json", json.loads(json.dumps(settings | {"inputs": held}, default=str))  # as it reads back
+    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else mine
+    if differing := [key for key in sorted({*there, *mine}) if there.get(key) != mine.get(key)]:
         raise InputError(f"{out} is the folder of another run, or what it was made from has changed since: give another --out, or "
-                         f"remove it (it is {other}; this one is {mine})")
+                         f"remove it ({'; '.join(_change(key, there.get(key), mine.get(key)) for key in differing)})")
     out.mkdir(parents=True, exist_ok=True)
-    file.write_text(mine, encoding="utf-8")
+    file.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+
+
+def _change(key: str, was: object, now: object) -> str:
+    """What differs, such as "seed was 0, is 1"."""
+    if key == "inputs" and isinstance(was, dict):
+        names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
+        return f"{', '.join(names)} {'was not read then, or holds' if set(was) != set(now) else 'holds'} something else"
+    return f"{key} was {was}, is {now}"
 
 
 def _save(accelerator: Accelerator, folder: Path, step: int) -> None:

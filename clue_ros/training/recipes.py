@@ -79,7 +79,7 @@ def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int
 def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: Path, *, seed: int = 0) -> Path:
     """Go on with the base of the folder `run`, on other or more data; returns `out/model`. run: of `clue-train base` or
     `further`, or a base itself, such as that of a shipped model. InputError when it is neither."""
-    base = run if (run / "config.json").is_file() else run / "model"
+    base = base_in(run)
     if not (base / "config.json").is_file():
         raise InputError(f"{run} is no run of `clue-train base` or `further` that came to its end, and no base: there is no "
                          f"{base / 'config.json'}")
@@ -153,6 +153,11 @@ def _refined(taught: Taught, config: BaseConfig | FurtherConfig, tokenizer, sour
     save_base(taught.model, tokenizer, out / "model")
     _save_heads(taught, out / HEADS)
     return out / "model"
+
+
+def base_in(run: Path) -> Path:
+    """The base that a run left, or the folder itself where it is one."""
+    return run if (run / "config.json").is_file() else run / "model"
 
 
 def read_training(folders: Sequence[Path]) -> SceneImages:

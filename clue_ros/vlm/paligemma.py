@@ -84,6 +84,8 @@ class Vlm:
         self.grammar = Grammar(tokenizer, self.grid ** 2)
         self._features: tuple[object, dict[float, Tensor]] = (None, {})
         self._drafts, self._labels = Drafts(), Drafts()
+        words = model.get_input_embeddings().num_embeddings  # the processor may have added tokens that the model knows nothing of
+        self._no_text = torch.tensor([token for token in self.grammar.no_text if token < words], device=self.device)
 
     @property
     def device(self) -> torch.device:
@@ -224,9 +226,7 @@ class Vlm:
 
     def _only_text(self, logits: Tensor) -> Tensor:
         """Forbid, in place, every token that is no plain text, except the end. logits float[n, vocabulary]."""
-        g = self.grammar
-        logits[:, g.first_location:g.first_location + LOCATIONS] = -torch.inf
-        logits[:, [g.image, g.bos, g.pad, g.clarify]] = -torch.inf
+        logits[:, self._no_text] = -torch.inf
         return logits
 
     def _locations_together(self, logits: Tensor) -> Tensor:

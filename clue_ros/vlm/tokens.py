@@ -96,6 +96,13 @@ class Grammar:
         names = sorted((*self.tokenizer.get_added_vocab(), *ROLES), key=len, reverse=True)
         return re.compile("|".join(re.escape(name) for name in names if name.strip()), re.IGNORECASE)
 
+    @property
+    def no_text(self) -> list[int]:
+        """Every token that stands for no letters: of places, pictures, segments, controls; not the end."""
+        added = {number for name, number in self.tokenizer.get_added_vocab().items() if name.strip()}
+        return sorted({*added, *range(self.first_location, self.first_location + LOCATIONS), self.image, self.bos, self.pad,
+                       self.clarify} - {self.eos})
+
     def _spell(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 

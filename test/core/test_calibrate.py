@@ -90,7 +90,7 @@ def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):
     record = json.loads(instances.read_text())
     first = {(a["image_id"], a["category_id"]): a for a in reversed(record["annotations"])}
     instances.write_text(json.dumps(record | {"annotations": list(first.values())}))
-    with pytest.raises(InputError, match="instances.json is no data set to calibrate on: both clear and ambiguous prompts are needed"):
+    with pytest.raises(InputError, match="is not calibrated on .*instances.json: both clear and ambiguous prompts are needed"):
         calibrate(model, [Labelled(instances, "coco")])
 
 

@@ -54,7 +54,7 @@ def test_pictures_lie_beside_the_file_or_in_their_folder(tmp_path):
     records, _ = read(tmp_path, instances((1, (10, 20, 30, 40), 0)), images=tmp_path / "val")
     assert records["pick up the coffee mug"].picture.frame().size == (100, 80)
     records, _ = read(tmp_path, instances((1, (10, 20, 30, 40), 0)))
-    with pytest.raises(InputError, match="7.png cannot be read"):
+    with pytest.raises(InputError, match="7.png is not there"):
         records["pick up the coffee mug"].picture.frame()
 
 

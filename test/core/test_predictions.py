@@ -58,7 +58,7 @@ def test_one_kind_of_prompt_alone_tells_nothing_about_telling_apart(tmp_path):
 
 @pytest.mark.parametrize("line, sentence", [
     ('{"bbox": null', "line 2: no valid JSON"), ("[1]", "line 2 must be an object"), ("{}", "line 2: nothing to score"),
-    ('{"bbox": [1, 2, 3, 4]}', "line 2: nothing to score"), ('{"gt_bbox": [1, 2, 3, 4]}', 'line 2: field "bbox" is missing'),
+    ('{"ambiguous": true}', "line 2: nothing to score"), ('{"gt_bbox": [1, 2, 3, 4]}', 'line 2: field "bbox" is missing'),
     ('{"bbox": null, "gt_bbox": [1, 2, 3]}', 'line 2: field "gt_bbox" must be four finite numbers'),
     ('{"bbox": null, "gt_bbox": [3, 2, 1, 4]}', 'line 2: field "gt_bbox" must be x1, y1, x2, y2'),
     ('{"ambiguous": 1, "probability": 0.5}', 'line 2: field "ambiguous" must be true or false, is 1'),
@@ -69,6 +69,14 @@ def test_a_malformed_line_is_named(tmp_path, line, sentence):
     (tmp_path / "log.jsonl").write_bytes(f"{json.dumps(LINE)}\n{line}\n".encode("latin-1"))
     with pytest.raises(InputError, match=f"log.jsonl, {sentence}"):
         read_predictions(tmp_path / "log.jsonl")
+
+
+def test_lines_of_which_nothing_is_known_are_left_out_and_told(tmp_path):
+    bare = {"bbox": [1, 2, 3, 4], "probability": 0.2, "question": None}
+    read = read_predictions(log(tmp_path, LINE, bare, bare))
+    assert len(read.iou) == len(read.truth) == 1 and "2 lines are of prompts of which nothing is known" in summary(read)
+    with pytest.raises(InputError, match="holds no predictions that are labelled"):
+        read_predictions(log(tmp_path, bare))
 
 
 def test_nothing_to_score_is_an_error_not_a_zero(tmp_path):

@@ -57,7 +57,7 @@ def test_an_unreadable_picture_is_named(tmp_path, data):
 
 
 def test_a_missing_picture_is_named(tmp_path):
-    with pytest.raises(InputError, match="gone.png cannot be read: No such file"):
+    with pytest.raises(InputError, match="gone.png is not there: if the pictures lie elsewhere, give their folder"):
         Picture.of_file(tmp_path / "gone.png").frame()
 
 

@@ -111,10 +111,9 @@ def _calibration(folder: Path) -> calibration.Calibration | None:
 def calibrated_weights(folder: Path) -> str:
     """One SHA-256 of what a calibration is of: the weights of adapter and detector, and what base they are for. Of the base's own
     weights its configuration has to do: those of a published model take minutes to read."""
-    known = hashlib.sha256()
-    for name in ("base/config.json", ADAPTER[1], DETECTOR):
-        file = folder / name
-        known.update(file.read_bytes() if file.is_file() else b"none")
+    base, known = base_of(folder), hashlib.sha256()
+    for file in (Path(base) / "config.json", folder / ADAPTER[1], folder / DETECTOR):
+        known.update(file.read_bytes() if file.is_file() else str(base).encode())
     return known.hexdigest()
 
 

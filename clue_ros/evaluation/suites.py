@@ -131,9 +131,10 @@ def ambiguity(clue: Clue, folder: Path, seed: int, limit: int | None = None) -> 
     table = {f"ambiguity {k}": v for k, v in verdict_scores(clue, seen).items()}
     first_token = detection_scores(seen.ambiguous, seen.asks_probability, 0.5, groups=seen.groups)
     table |= {"first token (AR) AUROC": first_token["AUROC"], "first token (AR) F1, at its own P 0.5": first_token["F1"]}
-    table |= {"number of objects, from the truth: AUROC": bootstrap(auroc, seen.ambiguous, looks.objects, groups=seen.groups),
-              "ambiguity AUROC, among scenes of as many objects": bootstrap(
-                  auroc_within, seen.ambiguous, seen.probability, looks.objects, groups=seen.groups)}
+    table["number of objects, from the truth: AUROC"] = bootstrap(auroc, seen.ambiguous, looks.objects, groups=seen.groups)
+    within = bootstrap(auroc_within, seen.ambiguous, seen.probability, looks.objects, groups=seen.groups)
+    if np.isfinite(within.value):  # else no two scenes of one kind and the other have as many
+        table["ambiguity AUROC, among scenes of as many objects"] = within
     table |= risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups)
     table["points at another object, of all prompts"] = bootstrap(
         np.mean, (seen.right == 0) & (seen.probability < clue.threshold), groups=seen.groups)

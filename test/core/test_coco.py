@@ -1,6 +1,7 @@
 """Instances a class become instructions; what people could argue about is left out and counted."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clue_ros.data.coco import read_coco
+from clue_ros.data.readers import Labelled
 from clue_ros.types import Box, InputError
 
 
@@ -37,7 +39,8 @@ def test_one_instance_is_clear_and_several_are_ambiguous(tmp_path):
 
 @pytest.mark.parametrize("box, crowd, reason", [((10, 10, 20, 20), 1, "crowd region"), ((10, 10, 4, 4), 0, "tiny instance"),
                                                 ((10, 10, 0, 5), 0, "box without area inside the image"),
-                                                ((200, 10, 20, 20), 0, "box without area inside the image")])
+                                                ((200, 10, 20, 20), 0, "box without area inside the image"),
+                                                ((11, 20, 30, 41), 0, "second box of one instance")])
 def test_a_doubtful_instance_leaves_its_class_out_but_not_the_others(tmp_path, box, crowd, reason):
     records, skipped = read(tmp_path, instances((1, (10, 20, 30, 40), 0), (1, box, crowd), (2, (0, 0, 10, 10), 0)))
     assert set(records) == {"pick up the ball"} and skipped == {f"class with a {reason}": 1}
@@ -53,6 +56,10 @@ def test_pictures_lie_beside_the_file_or_in_their_folder(tmp_path):
     cv2.imwrite(str(tmp_path / "val" / "7.png"), np.zeros((80, 100, 3), np.uint8))
     records, _ = read(tmp_path, instances((1, (10, 20, 30, 40), 0)), images=tmp_path / "val")
     assert records["pick up the coffee mug"].picture.frame().size == (100, 80)
+    labelled = Labelled(tmp_path / "instances.json", "coco", images=tmp_path / "val")  # as a command names it
+    assert next(iter(labelled.read())).picture.frame().size == (100, 80)
+    with pytest.raises(InputError, match="leave --images out for --reader it2p"):
+        replace(labelled, reader="it2p").check()
     records, _ = read(tmp_path, instances((1, (10, 20, 30, 40), 0)))
     with pytest.raises(InputError, match="7.png is not there"):
         records["pick up the coffee mug"].picture.frame()

@@ -89,7 +89,12 @@ def test_peaks_of_the_mean_map_are_counted():
 
 
 def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_path, monkeypatch):
-    data = table.Data(pairs, pairs, pairs, pairs, None, 2500, None, 1, 3)
+    with pytest.raises(InputError, match="two of train .* hold the same"):
+        table.Data(pairs, pairs, pairs, None, None, 2500, None, 1, 3).digests()
+    folders = [shutil.copytree(pairs, tmp_path / name) for name in ("train", "held-out", "test", "unseen")]
+    for folder in folders:
+        (folder / "note.txt").write_text(folder.name)
+    data = table.Data(*folders, None, 2500, None, 1, 3)
     other = shutil.copytree(trained, tmp_path / "other")  # with a detector of its own
     save_file({name: 2 * weight for name, weight in load_file(other / "detector/model.safetensors").items()},
               other / "detector/model.safetensors")

@@ -95,6 +95,15 @@ def test_splits_are_never_mixed(tmp_path):
         list(read_invig(tmp_path / "train-0.json", "test"))
 
 
+def test_a_split_may_be_a_folder(tmp_path):
+    for k, name in enumerate(("train", "test")):  # as the hub converts data sets to Parquet
+        (tmp_path / "default" / name).mkdir(parents=True)
+        write(tmp_path / "default" / name, *[row([["", "the cup"]])] * (k + 1), name="0000.json")
+    assert [len(list(read_invig(tmp_path, name))) for name in ("train", "test")] == [1, 2]
+    with pytest.raises(InputError, match="holds files of train and test: say which"):
+        list(read_invig(tmp_path))
+
+
 def test_an_empty_folder_and_an_unknown_split_are_named(tmp_path):
     with pytest.raises(InputError, match=r"holds no .parquet or .jsonl or .json file of the split test"):
         list(read_invig(tmp_path, "test"))

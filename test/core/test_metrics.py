@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_ros.data.it2p import Command, language_controlled, words_alone
-from clue_ros.evaluation.metrics import (accuracy_at, area_under_risk_coverage, auroc, average_precision, bootstrap,
+from clue_ros.evaluation.metrics import (accuracy_at, area_under_risk_coverage, auroc, auroc_within, average_precision, bootstrap,
                                          best_f1_threshold, detection_scores, expected_calibration_error, f1, precision, recall,
                                          risk_by_coverage, risk_scores)
 
@@ -87,3 +87,20 @@ def test_the_language_controlled_split_keeps_phrases_used_both_ways():
     commands = [Command("1", "left block", (1, 1)), Command("2", "left block", None), Command("2", "red block", (2, 2))]
     kept = language_controlled(commands)
     assert [c.text for c in kept] == ["left block", "left block"] and words_alone(kept) == {"left block": 0.5}
+
+
+def test_an_interval_of_the_calibration_error_holds_the_truth():
+    """P of a truth that is drawn by it, 0.05 off: ECE is greater, the fewer the examples, and so is that of every resample."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(30):
+        share = rng.uniform(0.1, 0.9, 600)
+        score = bootstrap(expected_calibration_error, rng.random(600) < share, share + 0.05, rounds=200)
+        held += score.low <= 0.05 <= score.high
+    assert held >= 25
+
+
+def test_within_strata_only_what_is_alike_is_compared():
+    truth, stratum = np.array([True, False, True, False]), np.array([1, 1, 2, 2])
+    assert auroc_within(truth, np.array([0.1, 0.2, 0.9, 0.8]), stratum) == 0.5
+    assert auroc_within(truth, stratum.astype(float), stratum) == 0.5
+    assert np.isnan(auroc_within(np.array([True, False]), np.array([0.0, 1.0]), np.array([1, 2])))

@@ -50,6 +50,14 @@ def test_weights_missing_from_base_are_refused_not_guessed(copy):
         load(copy, "cpu")
 
 
+def test_layers_too_many_are_refused_not_dropped(copy):
+    config = json.loads((copy / "base/config.json").read_text())
+    config["vision_config"]["num_hidden_layers"] -= 1
+    (copy / "base/config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="model.safetensors holds the weights of another model .*layers.6"):
+        load(copy, "cpu")
+
+
 def test_a_detector_of_another_width_is_refused(copy):
     settings = json.loads((copy / "detector/config.json").read_text())
     (copy / "detector/config.json").write_text(json.dumps(settings | {"channels": settings["channels"] + 1}))

@@ -9,7 +9,7 @@ from clue_ros.data.records import Picture, Record, read_photo
 from clue_ros.dialog import Dialog, meaning
 from clue_ros.evaluation.records import _prediction
 from clue_ros.model_folder import embedded, load
-from clue_ros.pipeline import SAME, SURE
+from clue_ros.pipeline import SAME, SURE, WHICH
 from clue_ros.types import Ambiguity, Box, Candidate, Frame, Grounding, Question
 
 SIDES = "do you mean the one on the left or the one on the right?"
@@ -99,6 +99,16 @@ def test_a_question_that_was_answered_is_not_asked_again_but_another_one(clue, a
         clue.threshold = before
     meanings = {meaning(turn.question) for turn in dialog.prompt.turns}
     assert 2 <= dialog.turns == len(meanings) <= dialog.turn_limit and all(meanings)
+
+
+def test_a_decoder_without_words_asks_which_one_once(clue, asked, monkeypatch):
+    frame, dialog, _ = asked
+    monkeypatch.setattr(clue, "threshold", 0.0)
+    monkeypatch.setattr(clue.vlm, "question", lambda prefill: Question(""))
+    monkeypatch.setattr(clue.vlm, "another_question", lambda prefill, refused: None)
+    assert (asked_now := clue.look(frame, dialog).outcome) == Question(WHICH)
+    again = clue.look(frame, dialog.ask(asked_now.text).answer("the nearest"))
+    assert isinstance(again.outcome, Grounding) and again.in_doubt
 
 
 def test_what_is_logged_of_a_dialog_is_what_the_robot_would_do(clue, asked, monkeypatch):

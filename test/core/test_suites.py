@@ -136,7 +136,7 @@ def test_a_score_that_is_no_number_is_null_in_json(tmp_path):
 
 def test_the_peer_of_the_benchmark_decides_as_the_robot_does(scenes):
     clue = load("tabletop", "cpu")
-    plain = Plain(find("tabletop"), clue.detector)
+    plain = Plain(find("tabletop"), clue.detector, clue.threshold)
     for step in json.loads((scenes / "demo.json").read_text()):
         frame = Picture.of_bytes(step["image"], np.frombuffer((scenes / step["image"]).read_bytes(), np.uint8)).frame()
         decision = clue.look(frame, Dialog.start(step["say"]))

@@ -9,10 +9,11 @@ from tabletop_scenes import scene_of
 
 from clue_ros.cli.tabletop import main
 from clue_ros.data import examples
-from clue_ros.tabletop import families, language, meshes, questions
+from clue_ros.data.scenes import SceneImages
+from clue_ros.tabletop import dataset, families, language, meshes, questions
 from clue_ros.tabletop.scene import Scene, from_json, to_json
 from clue_ros.tabletop.world import ASPECTS, World, unseen_world
-from clue_ros.types import Box
+from clue_ros.types import Box, InputError
 
 
 @pytest.fixture
@@ -240,3 +241,31 @@ def test_the_unseen_world_can_be_had_in_one_aspect_alone():
     assert set().union(*single) == whole and unseen_world().unseen == ASPECTS
     meshes_, _, cameras, phrasings = single
     assert "elevation" in cameras - meshes_ and phrasings == {"unseen"}
+
+
+def test_what_another_object_is_found_by_is_never_one_of_those(crowd, rng):
+    texts = [found.text for _ in range(2000) if (found := language.sample(crowd.objects, rng)).kind == "relation"]
+    assert len(texts) > 100 and not any(" one" in text.split(" the ", 1)[1] for text in texts)
+
+
+def test_a_place_is_not_asked_about_twice_by_the_same_words():
+    scene = scene_of(*(("large", "red", "mug", x, y) for x, y in ((0.1, 0.5), (0.3, 0.5), (0.7, 0.5), (0.9, 0.5))))
+    first, split = questions.ask(scene.objects, range(4))
+    asked = questions.parse(first)
+    assert questions.ask(scene.objects, range(4), [asked]) is None or questions.ask(scene.objects, range(4), [asked])[0] != first
+    assert questions.ask(scene.objects, range(4), [("colour", ("red", "blue"))])[0] == first
+
+
+def test_a_stopped_data_set_goes_on_and_another_is_not_written_over(tmp_path, two_mugs, caplog):
+    settings = {"seed": 1, "pairs": True, "world": dataclasses.asdict(World())}
+    assert dataset._claim(tmp_path, settings, 5, 2) == 0
+    (tmp_path / "images").mkdir()
+    lines = [to_json(dataclasses.replace(two_mugs, id=k, image=f"images/{k}.jpg", pair=k ^ 1)) for k in range(3)]
+    for k in range(4):
+        (tmp_path / f"images/{k}.jpg").write_bytes(b"")
+    (tmp_path / "scenes.jsonl").write_text("\n".join(lines) + "\n" + lines[0][:40])  # killed in the second pair
+    for count, others in ((5, {"seed": 2}), (5, {"pairs": False}), (0, {})):
+        with pytest.raises(InputError, match="holds 1 scenes of seed 1, and those asked for are others, or fewer"):
+            dataset._claim(tmp_path, settings | others, count, 2)
+    assert dataset._claim(tmp_path, settings, 5, 2) == 1
+    assert len(SceneImages(tmp_path)) == 2 and "holds 2 of 10 scenes, since its writing was stopped" in caplog.text

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.calibration import Calibration
 from clue_ros.dialog import Dialog
-from clue_ros.model_folder import embedded, load, save_detector
+from clue_ros.model_folder import calibrated_weights, embedded, load, save_detector
 from clue_ros.training.adapters import assemble, train_ambiguity, train_ivg
 from clue_ros.training.average import average
 from clue_ros.training.base import GroundedBatches
@@ -183,6 +184,9 @@ def test_the_mean_of_two_runs_lies_between_them_and_can_be_gone_on_with(data, ba
         one, two = load_file(base_run / part), load_file(mean / part)
         assert all(torch.allclose(two[name].float(), 2 * one[name].float(), rtol=0.02) for name in one)
     assert train_further(DEBUG["further"], [data], mean, tmp_path / "further").is_dir()
+    bare = average([base_run / "model", base_run], tmp_path / "bare") / "model/model.safetensors"  # a base without its run
+    alone = load_file(base_run / "model/model.safetensors")
+    assert all(torch.equal(weight, alone[name]) for name, weight in load_file(bare).items())
     with pytest.raises(InputError, match="is there already"):
         average([base_run, other], mean)
     save_file({"alien": torch.zeros(1)}, other / "heads.safetensors")
@@ -204,7 +208,7 @@ def test_a_base_that_lacks_weights_is_not_trained_on(base_run, tmp_path):
     name = next(name for name in weights if "projector" in name)
     del weights[name]
     save_file(weights, file, {"format": "pt"})
-    with pytest.raises(ModelError, match="another model than its config.json describes: missing.*projector"):
+    with pytest.raises(ModelError, match="another model than its config.json describes: missing, .*projector"):
         read_base(tmp_path / "base")
     with pytest.raises(ModelError, match="the base clue-ros/none is no folder and not in the Hugging Face cache"):
         read_base("clue-ros/none")
@@ -217,6 +221,22 @@ def test_a_model_is_assembled_whole_or_not_at_all(trained, tmp_path):
         with pytest.raises(InputError, match="is no (base|adapter|detector): there is no .*config.json"):
             assemble(*(trained / part for part in parts), model)
     assert {file: file.read_bytes() for file in model.rglob("*") if file.is_file()} == before
+
+
+def test_a_calibration_stays_with_the_weights_it_was_made_with(trained, tmp_path):
+    parts = [trained / part for part in ("base", "adapter", "detector")]
+    model = assemble(*parts, tmp_path / "model")
+    made = Calibration("", (0.1, 0.9), (True, False), (0, 1), weights=calibrated_weights(model))
+    made.save(model / "detector")
+    assert load(assemble(*parts, model), "cpu").calibration == made  # made once more, of the same
+    assert load(assemble(*parts[:2], model / "detector", tmp_path / "copy"), "cpu").calibration == made
+    other = shutil.copytree(trained / "adapter", tmp_path / "other")
+    weights = load_file(other / "adapter_model.safetensors")
+    save_file({name: weight + 0.01 for name, weight in weights.items()}, other / "adapter_model.safetensors", {"format": "pt"})
+    assert load(assemble(parts[0], other, model / "detector", tmp_path / "changed"), "cpu").calibration is None
+    shutil.copyfile(other / "adapter_model.safetensors", model / "adapter/adapter_model.safetensors")
+    with pytest.raises(ModelError, match="calibration.json was made with another adapter, detector or base"):
+        load(model, "cpu")
 
 
 def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):

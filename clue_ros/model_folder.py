@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import warnings
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ from clue_ros.offline import network
 from clue_ros.pipeline import Clue
 from clue_ros.shipped import shipped
 from clue_ros.types import InputError, ModelError
+from clue_ros.vlm.build import quiet_peft
 from clue_ros.vlm.paligemma import Vlm
 
 EMBEDDED = "tabletop"
@@ -228,8 +228,7 @@ def _with_adapter(model: PaliGemmaForConditionalGeneration, folder: Path) -> Pal
     if (kind := _json(config).get("peft_type")) != "LORA":  # other kinds may fetch what they name from the network
         raise ModelError(f"{config} describes no LoRA: its peft_type is {str(kind)[:40]!r}")
     try:
-        with warnings.catch_warnings():  # PEFT asks transformers for something by its old name
-            warnings.simplefilter("ignore", FutureWarning)
+        with quiet_peft():
             adapted = PeftModel(model, PeftConfig.from_pretrained(folder))
     except Exception as error:  # PEFT checks little: whatever a damaged configuration leads to
         raise ModelError(f"{config} describes no adapter for this base: {_reason(error)}") from error

@@ -33,7 +33,7 @@ class FurtherConfig:
 
     layers: int = 2
     side: int | None = None
-    zoom: float = 0.6  # share of close-ups in the tower's stage
+    close_ups: float = 0.6  # share of the pictures in the tower's stage
     vision: LoopConfig = LoopConfig(steps=3500, learning_rate=7e-4, weight_decay=0.02, muon=True)
     vision_batch: int = 24
     refine: LoopConfig = LoopConfig(steps=1400, learning_rate=4.5e-4, weight_decay=0.02, warmup=100, muon=True)
@@ -100,7 +100,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
     # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
     "fine": {
         "further": FurtherConfig(
-            layers=0, side=280, zoom=0.3,
+            layers=0, side=280, close_ups=0.3,
             vision=LoopConfig(steps=2200, learning_rate=7e-4, weight_decay=0.02, muon=True),
             refine=LoopConfig(steps=1300, learning_rate=5e-4, weight_decay=0.02, warmup=100, muon=True)),
     },

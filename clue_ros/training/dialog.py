@@ -25,6 +25,7 @@ from clue_ros.training.base import Emphasis, Mixture, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
 from clue_ros.training.loop import Losses, to_device
 from clue_ros.types import InputError
+from clue_ros.vlm.build import quiet_peft
 from clue_ros.vlm.paligemma import image_shares
 
 DIALOG_MIXTURE: Mixture = (
@@ -37,7 +38,8 @@ def with_adapter(model: nn.Module, rank: int = 16, alpha: int = 32, dropout: flo
     """The base, frozen, with a fresh LoRA on its decoder, or on its first `layers` only; freshly added it changes nothing."""
     numbers = r"\d+" if layers is None else "|".join(map(str, range(layers)))
     targets = rf".*language_model.*layers\.({numbers})\..*({PROJECTIONS})"
-    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets))
+    with quiet_peft():
+        return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets))
 
 
 def continue_adapter(model: nn.Module, folder: str | Path) -> PeftModel:
@@ -46,7 +48,8 @@ def continue_adapter(model: nn.Module, folder: str | Path) -> PeftModel:
         raise InputError(f"{folder} holds no adapter: give the adapter/ that `clue-train ivg` wrote")
     check_weights(Path(folder) / "adapter_model.safetensors")
     try:
-        return PeftModel.from_pretrained(model, folder, is_trainable=True)
+        with quiet_peft():
+            return PeftModel.from_pretrained(model, folder, is_trainable=True)
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is no adapter for this base: give the one that `clue-train ivg` trained on it") from error
 
@@ -107,7 +110,7 @@ def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable
     return losses
 
 
-SEEN = ("ambiguous", "referents", "known", "point", "boxes")  # what the detector's losses need beside the maps
+TRUTH = ("ambiguous", "referents", "known", "point", "boxes")  # what the detector's losses need beside the maps
 
 
 @torch.no_grad()
@@ -119,7 +122,7 @@ def look_at(dialogue: Dialogue, batches: Iterable[dict[str, Tensor]]) -> dict[st
     for batch in batches:
         batch = to_device(batch, dialogue.model.device)
         maps = batch_maps(run(dialogue.model, batch, settings.layers), batch, settings)
-        rows.append(to_device({"maps": maps, **{key: batch[key] for key in SEEN}}, torch.device("cpu")))
+        rows.append(to_device({"maps": maps, **{key: batch[key] for key in TRUTH}}, torch.device("cpu")))
     most = max(row["point"].shape[1] for row in rows)
     for row in rows:
         missing = most - row["point"].shape[1]

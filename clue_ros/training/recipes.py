@@ -97,7 +97,7 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     side, grid = vision.image_size, grid_of(vision)
     tower, head = _tower(out, replace(config.vision, seed=seed), lambda: (
         DenseTower(model.model.vision_tower, vision.hidden_size, taught.dense),
-        DenseBatches(source, side, grid, config.vision_batch, seed + 5, config.zoom)))
+        DenseBatches(source, side, grid, config.vision_batch, seed + 5, config.close_ups)))
     load_tower(model.model.vision_tower, tower)
     taught.dense.load_state_dict(head)
     return _refined(taught, config, grammar.tokenizer, source, out, seed, seed + 6)
@@ -144,11 +144,11 @@ def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, o
 
 
 def _refined(taught: Taught, config: BaseConfig | FurtherConfig, tokenizer, source: SceneImages, out: Path, seed: int,
-             words: int) -> Path:
-    """The last stage, its words drawn with the seed `words`: `out/model`, and the heads of the auxiliary losses for those
+             words_seed: int) -> Path:
+    """The last stage, its words drawn with their own seed: `out/model`, and the heads of the auxiliary losses for those
     who go on with it."""
     grammar = Grammar(tokenizer, grid_of(taught.model.config.vision_config) ** 2)
-    fit(taught, batches_of(config, taught.model, grammar, source, words), grounded_losses(grammar.first_location),
+    fit(taught, batches_of(config, taught.model, grammar, source, words_seed), grounded_losses(grammar.first_location),
         replace(config.refine, seed=seed), out / "refine", name="refine")
     save_base(taught.model, tokenizer, out / "model")
     _save_heads(taught, out / HEADS)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -135,3 +138,11 @@ def whiten_patches_(tower: torch.nn.Module, pixels: torch.Tensor, gain: float = 
     filters = gain * vectors[:, best].T / (values[best, None] + floor).sqrt()
     conv.weight.copy_(filters.reshape(conv.weight.shape))
     conv.bias.copy_(-filters @ mean)
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """No warning that PEFT asks transformers for something by its old name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

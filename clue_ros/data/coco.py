@@ -25,9 +25,9 @@ def read_coco(file: str | Path, images: str | Path | None = None, *, min_share: 
     file: boxes are COCO's x, y, width, height in pixels, clipped to the image. images: folder that `file_name` is
     relative to, by default the file's own. instruction: {} stands for the class's name.
 
-    A class is left out of an image, and counted, when one of its instances there is a crowd region, has no area inside
-    the image, covers less than `min_share` of it, or has a box like that of another one (IoU above 0.85): people would not agree on how many there are. InputError names the
-    entry that cannot be read.
+    A class is left out of an image, and counted, when one of its instances there is a crowd region, has no area inside the
+    image, covers less than `min_share` of it, or has a box like that of another one (IoU above 0.85): people would not agree on
+    how many there are. InputError names the entry that cannot be read.
     """
     file = Path(file)
     if "{}" not in instruction:

@@ -26,9 +26,10 @@ def read_invig(path: str | Path, split: str | None = None, *, images: str | Path
     """Every dialog, turn by turn: a record before each question, and one with the whole dialog and the box.
 
     path: a Parquet, JSON (list of rows) or JSON Lines file, a folder of them (files of the kind that comes first in that
-    order), or a hub id, which needs the `datasets` library and `allow_download`. split: train, validation or test: of a
-    folder, the files whose names, or whose folders' names below it, begin so; it must be given where those of several lie, and cannot be of a file. images:
-    folder of the pictures where the rows do not hold their bytes (in JSON: as base64), by default that of the file. dialog: the field to read; `dialog_cn` is the Chinese one.
+    order), or a hub id, which needs the `datasets` library and `allow_download`. split: train, validation or test: of a folder,
+    the files whose names, or whose folders' names below it, begin so; it must be given where those of several lie, and cannot
+    be of a file. images: folder of the pictures where the rows do not hold their bytes (in JSON: as base64), by default that of
+    the file. dialog: the field to read; `dialog_cn` is the Chinese one.
 
     While the robot still asks, the prompt counts as ambiguous; which other objects it may mean is not annotated. Left out
     and counted: dialogs whose box lies outside the image or of which a text is empty or too long; as questions, closing

@@ -20,8 +20,9 @@ EXPECTED = ("tabletop: folder of clue-tabletop write; coco: instances file; invi
 
 @dataclass(frozen=True)
 class Labelled:
-    """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG. images: of COCO and
-    InViG, where the pictures lie, None for beside the file. topics: of a recording, the images and the instructions. seed: draws the words about tabletop scenes; the other data sets have theirs."""
+    """data: where it lies. reader: a name of READERS. part: which of its pictures. split, allow_download: of InViG. images: of
+    COCO and InViG, where the pictures lie, None for beside the file. topics: of a recording, the images and the instructions.
+    seed: draws the words about tabletop scenes; the other data sets have theirs."""
 
     data: str | Path
     reader: str = "tabletop"

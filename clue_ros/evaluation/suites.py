@@ -57,10 +57,10 @@ def _pointed(clue: Clue, frame: Frame, example: Example) -> tuple[Prefill, float
 
 @dataclass(frozen=True)
 class PairLooks:
-    """One look at both prompts of every pair. seen: all of them, the ambiguous one of a pair first; the object in mind is
-    one of those meant, drawn with the seed. objects int[n]: how many the scene holds. Of the ambiguous ones only: questions, whether each names a true difference,
-    whether none would have left fewer candidates, and the share of the objects meant that have a candidate box of
-    IoU >= 0.5."""
+    """One look at both prompts of every pair. seen: all of them, the ambiguous one of a pair first; the object in mind is one
+    of those meant, drawn with the seed. objects int[n]: how many the scene holds. Of the ambiguous ones only: questions,
+    whether each names a true difference, whether none would have left fewer candidates, and the share of the objects meant that
+    have a candidate box of IoU >= 0.5."""
 
     seen: Seen
     objects: np.ndarray

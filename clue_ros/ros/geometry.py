@@ -107,8 +107,8 @@ def check_calibration(info: CameraInfo, frame: str, size: tuple[int, int], recti
         raise InputError(f"camera_info is of {info.width} x {info.height} pixels, the image has {size[0]} x {size[1]}: "
                          "remap `camera_info` to that of the image")
     if info.header.frame_id != frame:
-        raise InputError(f"camera_info is of frame '{shown(info.header.frame_id, 40)}', the image of '{shown(frame, 40)}': remap `camera_info` to "
-                         "that of the image")
+        raise InputError(f"camera_info is of frame '{shown(info.header.frame_id, 40)}', the image of '{shown(frame, 40)}': remap "
+                         "`camera_info` to that of the image")
 
 
 def check_depth(depth: Image, header: Header, size: tuple[int, int]) -> None:

@@ -22,7 +22,7 @@ from clue_ros.training.base import Batches
 from clue_ros.training.configs import AdapterConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
-from clue_ros.training.lessons import LessonBatches, keep_lessons
+from clue_ros.training.lessons import DONE, LESSONS, LessonBatches, keep_lessons
 from clue_ros.training.loop import claim, fit
 from clue_ros.training.recipes import batches_of, check_depth, read_base, read_training
 from clue_ros.types import InputError
@@ -33,11 +33,13 @@ from clue_ros.vlm.tokens import Grammar
 Teaching = Sequence[Path] | Labelled  # folders of the tabletop, or any data set with answers
 
 
-def _source(data: Teaching) -> SceneImages | Labelled:
+def _source(data: Teaching, out: Path) -> SceneImages | Labelled:
     """What to learn from. InputError when it cannot be read."""
     if not isinstance(data, Labelled):
         return read_training(data)
-    next(iter(data.read()), None)
+    data.check()
+    if not (out / LESSONS / DONE).is_file():  # else an earlier run has read it, and it may be out of reach now
+        next(iter(data.read()), None)
     return data
 
 
@@ -55,7 +57,7 @@ def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, source: 
     """What the adapters learn from: scenes, about which there is always more to say, or the records of a data set."""
     if isinstance(source, SceneImages):
         return replace(batches_of(config, model, grammar, source, seed, DIALOG_MIXTURE), positions=config.positions)
-    vision, folder = model.config.vision_config, out / "lessons"
+    vision, folder = model.config.vision_config, out / LESSONS
     lessons = keep_lessons(source, folder, vision.image_size)
     return LessonBatches(grammar, vision.image_size, grid_of(vision), config.images, config.prompts, seed, lessons=lessons,
                          folder=folder)
@@ -66,7 +68,7 @@ def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
     check_depth(config.emphasis, model, *config.layers)
-    source = _source(data)
+    source = _source(data, out)
     claim(out, [*_paths(data), base], recipe="ivg", data=_named(data), seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 2)
     torch.manual_seed(seed)
@@ -82,7 +84,7 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)
     check_depth(config.emphasis, model, *config.layers)
-    source = _source(data)
+    source = _source(data, out)
     claim(out, [*_paths(data), base, adapter], recipe="ambiguity", data=_named(data), seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 3)
     channels = channel_count(config.layers, model.config.get_text_config().num_attention_heads, closing=config.closing)

@@ -36,6 +36,7 @@ from clue_ros.vlm.preprocess import squash, to_pixel_values
 
 log = logging.getLogger(__name__)
 QUALITY = 95  # of the kept JPEG files
+LESSONS, DONE = "lessons", "lessons.jsonl"  # in a run's folder; in that, when all of them are written
 UNTOLD = "record that does not say what is right to answer"
 
 
@@ -65,7 +66,7 @@ def lesson_of(record: Record, picture: int) -> Lesson | None:
 def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
     """The lessons of a data set, written to `folder` with their pictures, or as an earlier run left them there. InputError when
     there are none, or when they teach only to ask or only to point: such a model would do nothing else."""
-    done = folder / "lessons.jsonl"
+    done = folder / DONE
     if not done.is_file():
         untold: Counter[str] = Counter()
         with replacing(done) as part, part.open("w", encoding="utf-8") as file:

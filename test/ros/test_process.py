@@ -117,7 +117,7 @@ def large_model(folder):
     from transformers import AutoTokenizer
 
     from clue_ros.vlm.build import Size, new_model
-    shutil.copytree(embedded(), folder, ignore=shutil.ignore_patterns("adapter", "model.safetensors"))
+    shutil.copytree(embedded(), folder, ignore=shutil.ignore_patterns("adapter", "model.safetensors", "calibration.json"))
     shutil.copy(embedded() / "detector/model.safetensors", folder / "detector")
     side = json.loads((folder / "base/config.json").read_text())["vision_config"]["image_size"]
     size = Size(side=side, vision_width=768, vision_layers=8, vision_heads=8, vision_mlp=3072)

@@ -107,8 +107,8 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it.
-    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=400, learning_rate=4e-4, warmup=50), twins=0.6, settle=_SETTLE,
-                                             head_mean=True, zoom=1.1)},
+    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=600, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5,
+                                             settle=_SETTLE, head_mean=True, zoom=1.1)},
     # The detector alone, on an adapter that stays as it is.
     "detector": {"ambiguity": AdapterConfig(None, twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True,
                                             settle=replace(_SETTLE, steps=3000), settle_looks=600, zoom=1.1)},

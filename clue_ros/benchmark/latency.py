@@ -41,8 +41,8 @@ class Timing:
 class Plain:
     """The same weights through transformers' own `generate`."""
 
-    def __init__(self, model: Path, detector: Detector, threshold: float):
-        self.vlm = load_vlm(find(model), "cpu")
+    def __init__(self, model: Path, detector: Detector, threshold: float, device: str, dtype: str):
+        self.vlm = load_vlm(find(model), device, dtype)
         self.vlm.model.model.language_model.config._attn_implementation = "eager"
         self.detector, self.threshold = detector, threshold
 
@@ -51,18 +51,18 @@ class Plain:
         """The verdict, and the text of the question or of the location tokens."""
         vlm, grammar, settings = self.vlm, self.vlm.grammar, self.detector.settings
         encoded = grammar.prefix(Dialog.start(instruction).prompt)
-        ids, rows, views = torch.tensor([encoded.ids]), [*np.flatnonzero(encoded.words), -1], []
+        ids, rows, views = torch.tensor([encoded.ids], device=vlm.device), [*np.flatnonzero(encoded.words), -1], []
         for zoom in settings.zooms[::-1]:
             pixels = torch.from_numpy(to_pixel_values(middle(frame.rgb, zoom), vlm.side))[None]
-            inputs = {"pixel_values": pixels, "do_sample": False}
+            inputs = {"pixel_values": pixels.to(vlm.device, vlm.model.dtype), "do_sample": False}
             first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8 if zoom == 1 else 1,
                                        output_attentions=True, output_logits=True, return_dict_in_generate=True, **inputs)
-            maps = prompt_maps([first.attentions[0][layer][0][:, rows] for layer in settings.layers], vlm.grid).numpy()
+            maps = prompt_maps([first.attentions[0][layer][0][:, rows] for layer in settings.layers], vlm.grid).cpu().numpy()
             views.append(View(channels_of(maps, closing=settings.closing), vlm.log_odds_to_ask(first.logits[0][0])))
         verdict = self.detector.judge(views[::-1], frame.size, self.threshold)
         if not verdict.is_ambiguous:
             return verdict, vlm.grammar.tokenizer.decode(first.sequences[0, ids.shape[1]:])
-        asking = torch.cat([ids, torch.tensor([[grammar.clarify]])], 1)
+        asking = torch.cat([ids, ids.new_tensor([[grammar.clarify]])], 1)
         types = torch.zeros_like(asking)
         types[0, -1] = 1
         asked = vlm.model.generate(input_ids=asking, token_type_ids=types, max_new_tokens=MAX_QUESTION, num_beams=BEAMS,
@@ -70,11 +70,12 @@ class Plain:
         return verdict, grammar.text(asked[0, asking.shape[1]:].tolist())
 
 
-def measure(model: str, data: Path, *, runs: int = 200, warmup: int = 20, seed: int = 0) -> list[Timing]:
+def measure(model: str, data: Path, *, device: str = "cpu", dtype: str = "auto", runs: int = 200, warmup: int = 20, seed: int = 0,
+            ) -> list[Timing]:
     """Both ways on the same frames in turn, clear and ambiguous instructions alike often; no scene again before all had their
-    turn."""
-    clue, source, rng = load(model, "cpu"), SceneImages(data), np.random.default_rng(seed)
-    plain = Plain(find(model), clue.detector, clue.threshold)
+    turn. device, dtype: as of `model_folder.load`. Both ways end with numbers on the CPU, so a GPU's work is in the time."""
+    clue, source, rng = load(model, device, dtype), SceneImages(data), np.random.default_rng(seed)
+    plain = Plain(find(model), clue.detector, clue.threshold, device, dtype)
     times: dict[str, list[float]] = {"plain transformers": [], "clue_ros": []}
     scenes = itertools.chain.from_iterable(rng.permutation(len(source)) for _ in itertools.count())
     done = drawn = 0

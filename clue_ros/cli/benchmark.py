@@ -15,11 +15,13 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Its command line."""
-    parser = argparse.ArgumentParser(description="The time of one decision on the CPU, beside plain transformers.")
+    parser = argparse.ArgumentParser(description="The time of one decision, beside plain transformers.")
     parser.add_argument("--data", type=Path, required=True, help="data set folder of clue-tabletop write")
     parser.add_argument("--model", default="tabletop")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:0 ...")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--runs", type=positive, default=200)
-    parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument("--threads", type=positive, default=2, help="of the CPU")
     parser.set_defaults(call=_benchmark)
     return parser
 
@@ -29,4 +31,4 @@ def _benchmark(a: argparse.Namespace) -> None:
 
     from clue_ros.benchmark.latency import measure, table
     torch.set_num_threads(a.threads)
-    print(table(measure(a.model, a.data, runs=a.runs)))
+    print(table(measure(a.model, a.data, device=a.device, dtype=a.dtype, runs=a.runs)))

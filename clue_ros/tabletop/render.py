@@ -123,6 +123,7 @@ class Renderer:
         width, height = world.resolution
         try:
             self.colour = mujoco.Renderer(self.model, height, width)
+            self.model.vis.quality.offsamples = 0  # a GPU's samples would blend the labels at an edge into another object's
             self.labels = mujoco.Renderer(self.model, height, width)
         except Exception as error:
             raise RenderingUnavailable("software OpenGL is missing: `apt-get install libosmesa6` (or `make gl`), "

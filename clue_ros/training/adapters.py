@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from tqdm import trange
+from tqdm import tqdm
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
@@ -23,7 +23,7 @@ from clue_ros.training.configs import AdapterConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
 from clue_ros.training.lessons import DONE, LESSONS, LessonBatches, keep_lessons
-from clue_ros.training.loop import claim, fit
+from clue_ros.training.loop import ahead, claim, fit
 from clue_ros.training.recipes import batches_of, check_depth, read_base, read_training
 from clue_ros.types import InputError
 from clue_ros.vlm.build import grid_of
@@ -75,7 +75,7 @@ def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path
     dialogue = Dialogue(with_adapter(model, layers=config.lora_layers), config.emphasis)
     fit(dialogue, batches, dialog_losses(grammar.first_location), replace(config.loop, seed=seed), out, name="ivg",
         stop_after=stop_after)
-    dialogue.peft.save_pretrained(out / "adapter")
+    dialogue.peft.save_pretrained(out / "adapter", save_embedding_layers=False)
     return out / "adapter"
 
 
@@ -97,7 +97,7 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
                   {"params": list(dialogue.detector.parameters()), "lr": config.detector_rate}]
         fit(dialogue, batches, ambiguity_losses(grammar.first_location, config.detector), replace(config.loop, seed=seed), out,
             groups=groups, name="ambiguity", stop_after=stop_after)
-    dialogue.peft.save_pretrained(out / "adapter")
+    dialogue.peft.save_pretrained(out / "adapter", save_embedding_layers=False)
     if config.settle and stop_after is None:
         dialogue.to("cuda" if torch.cuda.is_available() else "cpu")  # where `fit` did not bring it
         _settle(dialogue, replace(batches, seed=seed + 7), config, out / "settle", seed)
@@ -109,7 +109,8 @@ def _settle(dialogue: Dialogue, batches: Batches, config: AdapterConfig, out: Pa
     """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
     @cache  # not before it is needed: a run that came to its end needs none
     def seen() -> dict[str, torch.Tensor]:
-        return look_at(dialogue, (batches(step) for step in trange(config.settle_looks, desc="looks to settle on")))
+        looks = ahead(batches, 0, config.settle_looks, config.look_workers)
+        return look_at(dialogue, tqdm(looks, "looks to settle on", config.settle_looks))
 
     def some(step: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)

@@ -59,8 +59,8 @@ class AdapterConfig:
     """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; without a `loop` the adapter stays as it is (ambiguity
     only). detector_rate: the CNN's. lora_layers: how many
     of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
-    moves: `settle_looks` batches of it, kept, from which every step takes `settle_batch` prompts. layers, closing, zoom: of
-    `DetectorSettings`. twins, positions: of `GroundedBatches`."""
+    moves: `settle_looks` batches of it, made by `look_workers` processes and kept, from which every step takes `settle_batch`
+    prompts. layers, closing, zoom: of `DetectorSettings`. twins, positions: of `GroundedBatches`."""
 
     loop: LoopConfig | None
     images: int = 8
@@ -78,12 +78,18 @@ class AdapterConfig:
     settle: LoopConfig | None = None
     settle_looks: int = 300
     settle_batch: int = 128
+    look_workers: int = 1
 
 
 _TINY = Size(side=64, patch=16, vision_width=32, vision_layers=2, vision_heads=2, vision_mlp=64, width=48, layers=3,
              heads=4, key_value_heads=2, mlp=64)
 _SETTLE = LoopConfig(steps=1500, learning_rate=2e-3, weight_decay=5e-2, workers=0)
 _SHORT = LoopConfig(steps=4, learning_rate=1e-3, warmup=1, save_every=2, log_every=1, workers=0)
+# On a GPU, where the processors that make the batches are what is short: eight times the pictures a step, four times the prompts.
+_FED = LoopConfig(steps=4500, learning_rate=6e-4, weight_decay=0.02, warmup=150, muon=True, workers=12, save_every=1000)
+_TALK = LoopConfig(steps=600, learning_rate=1e-3, warmup=50, workers=12, save_every=1000)
+_JUDGE = replace(_TALK, steps=3000, learning_rate=4e-4)
+_LONG = replace(_SETTLE, steps=4500, save_every=2500)
 _LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
 # The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
 _PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
@@ -104,8 +110,20 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
             vision=LoopConfig(steps=2200, learning_rate=7e-4, weight_decay=0.02, muon=True),
             refine=LoopConfig(steps=1300, learning_rate=5e-4, weight_decay=0.02, warmup=100, muon=True)),
     },
+    # All of it on a GPU, beginning with a base for pictures of 280 pixels.
+    "gpu": {
+        "further": FurtherConfig(layers=0, side=280, close_ups=0.3, vision=replace(_FED, steps=3000, learning_rate=7e-4),
+                                 vision_batch=128, refine=_FED, images=96, heads=LoopConfig(steps=300, learning_rate=3e-3, warmup=20, workers=12)),
+        "naming": NamingConfig(replace(_FED, steps=1500, learning_rate=7e-4), images=96),
+        "ivg": AdapterConfig(_TALK, images=32),
+        "ambiguity": AdapterConfig(_JUDGE, images=32, twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True, zoom=1.1,
+                                   settle=_LONG, settle_looks=1200, settle_batch=256, look_workers=12),
+    },
+    "gpu-head-mean": {"ambiguity": AdapterConfig(_JUDGE, images=32, twins=0.6, positions=0.5, settle=_LONG, settle_looks=1200,
+                                                 settle_batch=256, look_workers=12, head_mean=True, zoom=1.1)},
+    "gpu-half-full": {"ivg": AdapterConfig(_TALK, images=32, twins=0.6, lora_layers=4)},
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=150, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
+    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it.
     "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=600, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5,
                                              settle=_SETTLE, head_mean=True, zoom=1.1)},

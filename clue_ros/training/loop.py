@@ -11,7 +11,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,18 +90,13 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
     start = _resume(accelerator, folder)
     if start >= config.steps:
         return {}
-    loader = DataLoader(_Steps(make_batch, start, config.steps), batch_size=None, num_workers=config.workers,
-                        prefetch_factor=4 if config.workers else None,
-                        generator=torch.Generator())  # its own: it must not move the one that was just restored
     model.train()
     sums: dict[str, float] = {}
     means: dict[str, float] = {}
     began = time.monotonic()
     with (folder / "log.jsonl").open("a", encoding="utf-8") as log, \
             tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=2) as bar:
-        for step, batch in enumerate(loader, start):
-            if isinstance(batch, Exception):
-                raise batch
+        for step, batch in enumerate(ahead(make_batch, start, config.steps, config.workers), start):
             with accelerator.autocast():
                 losses = losses_of(model, to_device(batch, accelerator.device))
             accelerator.backward(losses["loss"])
@@ -131,6 +126,17 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
             if last:
                 break
     return means
+
+
+def ahead(make_batch: Callable[[int], object], start: int, stop: int, workers: int) -> Iterator[object]:
+    """The batches from `start` to before `stop`, made ahead of their use by so many processes, or none."""
+    loader = DataLoader(_Steps(make_batch, start, stop), batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available(),
+                        prefetch_factor=max(2, 4 // workers) if workers else None,
+                        generator=torch.Generator())  # its own: it must not move the one that `fit` has just restored
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
 def optimisers_of(model: nn.Module, config: LoopConfig, groups: Iterable[dict] | None = None) -> list[torch.optim.Optimizer]:
@@ -163,7 +169,7 @@ def fast_bf16() -> bool:
 
 def to_device(batch, device: torch.device):
     """The tensors of a dict on the device; everything else as it is."""
-    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+    return {k: v.to(device, non_blocking=v.is_pinned()) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
 
 def claim(out: Path, inputs: Sequence[str | Path], **settings: object) -> None:

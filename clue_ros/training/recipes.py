@@ -55,6 +55,7 @@ from clue_ros.vlm.tokens import Grammar
 from clue_ros.vlm.vocabulary import train_tokenizer
 
 HEADS = "heads.safetensors"
+LARGE = 500_000_000  # parameters from which on float32 is too much for many a GPU
 
 
 def train_base(config: BaseConfig, data: Sequence[Path], out: Path, *, seed: int = 0) -> Path:
@@ -242,11 +243,13 @@ def save_base(model: PaliGemmaForConditionalGeneration, tokenizer, folder: Path)
 
 
 def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGemmaForConditionalGeneration, Grammar]:
-    """A base to adapt: a folder or a Hugging Face id, in float32 on the CPU and bfloat16 on a GPU. ModelError when it is none."""
+    """A base to adapt: a folder or a Hugging Face id, in float32, but a large one on a GPU in bfloat16. ModelError when it is none."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     folder = Path(base)
     with network(allow_download):
         model, tokenizer = open_base(folder if folder.is_dir() else str(base), dtype, folder, allow_download=allow_download)
+    if sum(p.numel() for p in model.parameters()) < LARGE:
+        model.float()
     use_probed_attention(model)
     return model, Grammar(tokenizer, grid_of(model.config.vision_config) ** 2)
 

@@ -165,6 +165,8 @@ def test_rendered_boxes_hold_their_objects_pixels(world):
     assert changed[y1:y2, x1:x2].mean() > 0.3
     again, same = renderer.draw(poses)
     assert np.array_equal(again, rgb) and same == scene
+    # Of several samples a pixel's label would be a mean, and so some third object's: seen on GPUs, where boxes grew by half the picture.
+    assert renderer.labels._mjr_context.offSamples == 0 < renderer.colour._mjr_context.offSamples
     renderer.close()
 
 

@@ -55,7 +55,11 @@ def test_a_stopped_run_resumes_to_the_same_loss(data, trained, tmp_path):
 
 def test_a_detector_can_be_trained_on_an_adapter_that_stays_as_it_is(data, trained, tmp_path):
     alone = dataclasses.replace(DEBUG["ambiguity"], loop=None)
-    out = train_ambiguity(alone, [data], trained / "base", trained / "adapter", tmp_path / "out")
+    adapter = tmp_path / "adapter"
+    shutil.copytree(trained / "adapter", adapter)
+    said = json.loads((adapter / "adapter_config.json").read_text()) | {"base_model_name_or_path": "somebody/elsewhere"}
+    (adapter / "adapter_config.json").write_text(json.dumps(said))  # where the base once lay: nobody is asked for it
+    out = train_ambiguity(alone, [data], trained / "base", adapter, tmp_path / "out")
     name = "adapter/adapter_model.safetensors"
     before, after = load_file(trained / name), load_file(out / name)
     assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)

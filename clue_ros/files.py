@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what settings look like in one."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,3 +21,9 @@ def replacing(path: Path) -> Iterator[Path]:
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
         raise
     part.rename(path)
+
+
+def as_it_reads_back(settings: dict) -> dict:
+    """The settings as JSON gives them back, to compare with those of an earlier run: tuples are lists, what JSON has no kind for is
+    text."""
+    return json.loads(json.dumps(settings, default=str))

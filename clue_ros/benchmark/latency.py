@@ -41,7 +41,7 @@ class Timing:
 class Plain:
     """The same weights through transformers' own `generate`."""
 
-    def __init__(self, model: Path, detector: Detector, threshold: float, device: str, dtype: str):
+    def __init__(self, model: Path, detector: Detector, threshold: float, device: str = "cpu", dtype: str = "auto"):
         self.vlm = load_vlm(find(model), device, dtype)
         self.vlm.model.model.language_model.config._attn_implementation = "eager"
         self.detector, self.threshold = detector, threshold

@@ -28,9 +28,11 @@ class SceneImages:
         self.folders = tuple(Path(folder) for folder in folders)
         self.scenes: list[Scene] = []
         self.encoded: list[np.ndarray] = []
+        self._settings: list[dict | None] = []
         for folder in folders:
             start, found = len(self.scenes), read_scenes(folder)
-            if len(found) < (meant := _meant(folder)):
+            self._settings.append(settings := _settings(Path(folder)))
+            if settings and len(found) < (meant := settings.get("count", 0) * (1 + settings.get("pairs", False))):
                 log.warning("%s holds %d of %d scenes, since its writing was stopped: the same `clue-tabletop write` goes on", folder,
                             len(found), meant)
             for position, scene in enumerate(found):
@@ -61,8 +63,8 @@ class SceneImages:
     @cached_property
     def unseen(self) -> tuple[str, ...]:
         """What in these folders is of the kind that is kept from training (`World.unseen`)."""
-        files = [f / "world.json" for f in self.folders if (f / "world.json").is_file()]
-        return tuple(sorted({aspect for file in files for aspect in _unseen(file)}))
+        return tuple(sorted({aspect for folder, settings in zip(self.folders, self._settings)
+                             if settings is not None for aspect in _unseen(settings, folder / "world.json")}))
 
     @property
     def phrasing(self) -> Phrasing:
@@ -90,23 +92,17 @@ class SceneImages:
         return (camera_noise(full[0], rng), full[1]), (camera_noise(fewer[0], rng), fewer[1])
 
 
-def _settings(file: Path) -> dict:
-    """What `clue-tabletop write` was asked for. InputError when the file is damaged."""
-    return expect(parse_json(read_bytes(file), str(file)), dict, str(file))
+def _settings(folder: Path) -> dict | None:
+    """What `clue-tabletop write` was asked for; None where nobody says. InputError when the file is damaged."""
+    file = folder / "world.json"
+    return expect(parse_json(read_bytes(file), str(file)), dict, str(file)) if file.is_file() else None
 
 
-def _meant(folder: str | Path) -> int:
-    """How many scenes the folder shall hold; 0 where nobody says."""
-    file = Path(folder) / "world.json"
-    settings = _settings(file) if file.is_file() else {}
-    return settings.get("count", 0) * (1 + settings.get("pairs", False))
-
-
-def _unseen(file: Path) -> Sequence[str]:
+def _unseen(settings: dict, file: Path) -> Sequence[str]:
     """`World.unseen` of the world that the scenes were drawn from; it once was true or false. InputError when the file is
     damaged."""
     where = f"{file}: world.unseen"
-    world = field(_settings(file), "world", dict, str(file))
+    world = field(settings, "world", dict, str(file))
     if (unseen := world.get("unseen", False)) in (True, False):
         return ASPECTS if unseen else ()
     return [expect(aspect, str, where) for aspect in expect(unseen, list, where)]

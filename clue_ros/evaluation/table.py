@@ -29,6 +29,7 @@ from clue_ros.evaluation.metrics import (ACTS_WRONGLY, ASKS, AURC, Score, area_u
                                          detection_scores, risk_scores)
 from clue_ros.evaluation.report import grid, plain
 from clue_ros.evaluation.variants import Variant
+from clue_ros.files import as_it_reads_back
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
 from clue_ros.provenance import code_hash, commit, digest, hash_files, hash_model, versions
@@ -159,7 +160,7 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[s
 
 def _claim(folder: Path, data: dict, models: dict) -> None:
     """InputError when what lies there is of other data, or of a model, code or library that has changed since. Further models may come."""
-    file, mine = folder / "settings.json", json.loads(json.dumps(data | {"models": models}))  # as it reads back: tuples are lists
+    file, mine = folder / "settings.json", as_it_reads_back(data | {"models": models})
     there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else mine
     known = there["models"]
     if there | {"models": {}} != mine | {"models": {}} or any(known.get(name, files) != files for name, files in mine["models"].items()):

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from clue_ros.files import as_it_reads_back
 from clue_ros.tabletop.render import Pose, Renderer
 from clue_ros.tabletop.scene import Scene, to_json
 from clue_ros.tabletop.world import World
@@ -98,7 +99,7 @@ def _claim(folder: Path, settings: dict, count: int, lines_each: int) -> int:
     """Mark the folder as of these settings; how many of `count` scenes an earlier call has left there, of `lines_each` lines in
     scenes.jsonl. What is left of another one is cut off. InputError for a folder of other scenes, or of more."""
     world, scenes = folder / "world.json", folder / "scenes.jsonl"
-    mine = json.loads(json.dumps(settings))  # as it reads back: tuples are lists
+    mine = as_it_reads_back(settings)
     there = json.loads(world.read_text(encoding="utf-8")) if world.is_file() else {}
     lines = scenes.read_bytes().splitlines(keepends=True) if scenes.is_file() else []
     done = sum(line.endswith(b"\n") for line in lines) // lines_each

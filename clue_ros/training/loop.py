@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
+from clue_ros.files import as_it_reads_back
 from clue_ros.provenance import digest, hash_files
 from clue_ros.training.muon import Muon32
 from clue_ros.types import InputError
@@ -176,7 +177,7 @@ def claim(out: Path, inputs: Sequence[str | Path], **settings: object) -> None:
     """Mark the folder of a run as of these settings, and of what the input files and folders hold now (a hub's name is taken as it
     is). InputError when it is a run of others, which must not be resumed."""
     held = {str(Path(path)): digest(hash_files(Path(path), "")) for path in inputs}
-    file, mine = out / "run.json", json.loads(json.dumps(settings | {"inputs": held}, default=str))  # as it reads back
+    file, mine = out / "run.json", as_it_reads_back(settings | {"inputs": held})
     there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else mine
     if differing := [key for key in sorted({*there, *mine}) if there.get(key) != mine.get(key)]:
         raise InputError(f"{out} is the folder of another run, or what it was made from has changed since: give another --out, or "

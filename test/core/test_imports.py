@@ -14,7 +14,7 @@ RULE = {
     "types": set(), "shipped": set(), "offline": set(), "files": set(), "vlm": {"types"}, "detector": {"types"}, "dialog": {"types", "vlm"},
     "model_folder": {"types", "shipped", "offline", "vlm", "detector", "pipeline"}, "pipeline": {"types", "vlm", "detector", "dialog"},
     "encodings": {"types"}, "provenance": {"types", "shipped", "offline", "model_folder", "pipeline"},
-    "tabletop": {"types"}, "data": {"types", "vlm", "tabletop", "encodings"},
+    "tabletop": {"types", "files"}, "data": {"types", "vlm", "tabletop", "encodings"},
     "training": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "provenance", "offline", "files", "tabletop", "data"},
     "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "provenance", "files", "tabletop", "data"},
     "benchmark": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what settings look like in one."""
+"""Files that are there whole or not at all, and the settings of an earlier run in one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clue_ros.types import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write the file or new folder that shall lie at `path`: it gets there when the block ends without an error, so
-    that a stop in the middle leaves nothing half-written under the final name. What an error leaves of it goes."""
+    """Where to write the file or folder that shall lie at `path`, instead of what may lie there: it gets there when the block ends
+    without an error, so that a stop in the middle leaves nothing half-written under the final name. What an error leaves of it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.part{path.suffix}")  # with its ending, which some writers choose a format by
     try:
@@ -20,10 +22,41 @@ def replacing(path: Path) -> Iterator[Path]:
     except Exception:
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
         raise
-    part.rename(path)
+    if not path.is_dir():
+        part.rename(path)
+        return
+    old = path.with_name(f"{path.stem}.old{path.suffix}")
+    shutil.rmtree(old, ignore_errors=True)
+    path.rename(old)
+    try:
+        part.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)
 
 
 def as_it_reads_back(settings: dict) -> dict:
     """The settings as JSON gives them back, to compare with those of an earlier run: tuples are lists, what JSON has no kind for is
     text."""
     return json.loads(json.dumps(settings, default=str))
+
+
+def kept_settings(file: Path) -> dict | None:
+    """The settings that an earlier run left there; None where none did. InputError when the file is damaged."""
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read, so it is not known what lies beside it: give another --out, or remove "
+                         f"{file.parent} ({error})") from error
+    if not isinstance(kept, dict):
+        raise InputError(f"{file} holds no settings: give another --out, or remove {file.parent}")
+    return kept
+
+
+def keep_settings(file: Path, settings: dict) -> None:
+    """Leave them for a later run."""
+    with replacing(file) as part:
+        part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from clue_ros.detector import calibration
 from clue_ros.detector.network import Detector, DetectorSettings, channel_count
+from clue_ros.devices import pick_device, pick_dtype
 from clue_ros.offline import network
 from clue_ros.pipeline import Clue
 from clue_ros.shipped import shipped
@@ -33,7 +34,6 @@ EMBEDDED = "tabletop"
 MODELS = Path("resource") / "models"
 DETECTOR = "detector/model.safetensors"
 REQUIRED = ("base/config.json", "detector/config.json", DETECTOR)
-NO_DEVICE = 'device "{}" is none of auto, cpu, cuda, cuda:0 ...'
 ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
 
 
@@ -59,33 +59,6 @@ def find(model: str | Path) -> Path:
     name = str(model)[:200]
     raise ModelError(f"there is no model folder {name if name.isprintable() else repr(name)}: give a folder with base/, "
                      f"adapter/ and detector/, or the embedded model \"{EMBEDDED}\"")
-
-
-def pick_device(device: str) -> torch.device:
-    """"auto" is the first CUDA GPU, else the CPU."""
-    try:
-        chosen = torch.device("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
-    except RuntimeError as error:
-        raise ModelError(NO_DEVICE.format(device)) from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise ModelError(NO_DEVICE.format(device))
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device \"{device}\" was asked for, but torch sees no CUDA GPU: install a CUDA build of torch "
-                         "and its driver, or set device to cpu")
-    if chosen.type == "cuda" and (chosen.index or 0) >= (count := torch.cuda.device_count()):
-        raise ModelError(f"device \"{device}\" was asked for, but torch sees {count} CUDA GPU(s), from cuda:0: set device to one "
-                         "of them")
-    return chosen
-
-
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """"auto" is bfloat16 on a GPU and float32 on the CPU."""
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if dtype not in names:
-        raise ModelError(f"dtype \"{dtype}\" is none of auto, {', '.join(names)}")
-    return names[dtype]
 
 
 def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_download: bool = False,
@@ -174,8 +147,13 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
 def save_detector(detector: Detector, folder: Path) -> None:
     """Write detector/."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(detector.settings), indent=1) + "\n")
+    save_detector_settings(detector.settings, folder)
     save_weights(detector.state_dict(), folder / "model.safetensors")
+
+
+def save_detector_settings(settings: DetectorSettings, folder: Path) -> None:
+    """Write what detector/ says beside its weights."""
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
 
 
 def save_weights(weights: dict[str, torch.Tensor], file: Path) -> None:
@@ -233,7 +211,7 @@ def _with_adapter(model: PaliGemmaForConditionalGeneration, folder: Path) -> Pal
     except Exception as error:  # PEFT checks little: whatever a damaged configuration leads to
         raise ModelError(f"{config} describes no adapter for this base: {_reason(error)}") from error
     try:
-        found = adapted.load_adapter(folder, "default")
+        found = adapted.load_adapter(folder, "default", torch_device="cpu")  # by itself PEFT takes a GPU, whatever was asked for
     except RuntimeError as error:
         raise ModelError(f"{weights} was made for another base: {_reason(error)}") from error
     if misfits := {*found.missing_keys, *found.unexpected_keys}:

@@ -17,7 +17,7 @@ from clue_ros.evaluation.looks import Seen
 from clue_ros.evaluation.records import look_at
 from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.files import replacing
-from clue_ros.model_folder import calibrated_weights, find, load, save_detector
+from clue_ros.model_folder import calibrated_weights, find, load, save_detector_settings
 from clue_ros.pipeline import Clue
 from clue_ros.types import RISK, InputError
 
@@ -51,14 +51,12 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
                                        seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}")
     except InputError as error:
         raise InputError(f"{folder} is not calibrated on {', '.join(str(one.data) for one in data)}: {error}") from error
-    clue.detector.settings = after
     detector = (folder / "detector").resolve()
     with replacing(detector) as part:  # never the one's P with the other's threshold
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(detector, part)
-        save_detector(clue.detector, part)
+        save_detector_settings(after, part)
         replace(calibration, weights=calibrated_weights(folder)).save(part)
-        shutil.rmtree(detector)
     return (f"calibrated on {calibration.data}: P = sigmoid({after.scale:.3f} x the CNN's logit "
             f"{after.first_token:+.3f} x the first token's log odds {after.shift:+.3f}); "
             f"at risk {risk:g} it asks when P >= {after.threshold:.2f}, that is "

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from clue_ros.detector.calibration import Calibration, conformal, fit_platt
 from clue_ros.detector.network import DetectorSettings, probability_of
+from clue_ros.devices import pick_device, pick_dtype
 from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features, Views
 from clue_ros.evaluation.looks import Table
@@ -29,7 +30,7 @@ from clue_ros.evaluation.metrics import (ACTS_WRONGLY, ASKS, AURC, Score, area_u
                                          detection_scores, risk_scores)
 from clue_ros.evaluation.report import grid, plain
 from clue_ros.evaluation.variants import Variant
-from clue_ros.files import as_it_reads_back
+from clue_ros.files import as_it_reads_back, keep_settings, kept_settings
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
 from clue_ros.provenance import code_hash, commit, digest, hash_files, hash_model, versions
@@ -89,11 +90,12 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
                          "other than adapted and base")
     own = hash_model(find(model))
     others = {folder.name: hash_model(folder) for folder in also}
-    made_by = {"code": code_hash(), "versions": versions(), "device": str(device)}
+    where = pick_device(device)
+    made_by = {"code": code_hash(), "versions": versions(), "device": str(where), "dtype": str(pick_dtype("auto", where))}
     _claim(out, {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests(), **made_by},
            {"adapted": own, "base": own, **others})
     detecting = [name for name, files in others.items() if _weights(files) != _weights(own)]
-    models = _models(model, also, device)
+    models = _models(model, also, str(where))
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     whole_pictures = {name: views[0] for name, views in seen["adapted"].items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
@@ -161,13 +163,12 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[s
 def _claim(folder: Path, data: dict, models: dict) -> None:
     """InputError when what lies there is of other data, or of a model, code or library that has changed since. Further models may come."""
     file, mine = folder / "settings.json", as_it_reads_back(data | {"models": models})
-    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else mine
+    there = kept_settings(file) or mine
     known = there["models"]
     if there | {"models": {}} != mine | {"models": {}} or any(known.get(name, files) != files for name, files in mine["models"].items()):
         raise InputError(f"{folder} holds what another model, other data or another version of this package gave: give another "
                          "--out, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(mine | {"models": known | mine["models"]}, indent=1), encoding="utf-8")
+    keep_settings(file, mine | {"models": known | mine["models"]})
 
 
 def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:

@@ -89,7 +89,7 @@ TABLE = (
         unconfigured=True),
     Row("device", "auto", "Where it computes: auto, cpu, cuda, cuda:0 ... auto takes a GPU where there is one.",
         pattern=r"auto|cpu|cuda(:[0-9]{1,3})?", like="auto, cpu, cuda, or a GPU by its number, such as cuda:0", unconfigured=True),
-    Row("dtype", "auto", "Numbers it computes with; auto: bfloat16 on a GPU, float32 on a CPU.",
+    Row("dtype", "auto", "Numbers it computes with; auto: bfloat16 on a GPU that has it (NVIDIA's from Ampere on), else float32.",
         choices=("auto", "float32", "bfloat16", "float16"), unconfigured=True),
     Row("threads", 0, "CPU threads for computing; 0: as many as there are cores for the node, by its affinity and its container's "
         "quota.", 0, 1024, unconfigured=True),

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from clue_ros.files import as_it_reads_back
+from clue_ros.files import as_it_reads_back, keep_settings, kept_settings
 from clue_ros.tabletop.render import Pose, Renderer
 from clue_ros.tabletop.scene import Scene, to_json
 from clue_ros.tabletop.world import World
@@ -100,12 +100,12 @@ def _claim(folder: Path, settings: dict, count: int, lines_each: int) -> int:
     scenes.jsonl. What is left of another one is cut off. InputError for a folder of other scenes, or of more."""
     world, scenes = folder / "world.json", folder / "scenes.jsonl"
     mine = as_it_reads_back(settings)
-    there = json.loads(world.read_text(encoding="utf-8")) if world.is_file() else {}
+    there = kept_settings(world) or {}
     lines = scenes.read_bytes().splitlines(keepends=True) if scenes.is_file() else []
     done = sum(line.endswith(b"\n") for line in lines) // lines_each
     if lines and (done > count or {key: there.get(key) for key in mine} != mine):
         raise InputError(f"{folder} holds {done} scenes of seed {there.get('seed')}, and those asked for are others, or fewer: give "
                          "another --out, or remove it")
-    world.write_text(json.dumps({**mine, "count": count}, indent=1) + "\n", encoding="utf-8")
+    keep_settings(world, {**mine, "count": count})
     scenes.write_bytes(b"".join(lines[:done * lines_each]))
     return done

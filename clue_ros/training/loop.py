@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
-from clue_ros.files import as_it_reads_back
+from clue_ros.devices import gpu_has_bf16
+from clue_ros.files import as_it_reads_back, keep_settings, kept_settings, replacing
 from clue_ros.provenance import digest, hash_files
 from clue_ros.training.muon import Muon32
 from clue_ros.types import InputError
@@ -95,6 +96,7 @@ def fit(model: nn.Module, make_batch: Callable[[int], object], losses_of: Callab
     sums: dict[str, float] = {}
     means: dict[str, float] = {}
     began = time.monotonic()
+    _cut_log(folder / "log.jsonl", start)
     with (folder / "log.jsonl").open("a", encoding="utf-8") as log, \
             tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=2) as bar:
         for step, batch in enumerate(ahead(make_batch, start, config.steps, config.workers), start):
@@ -163,7 +165,7 @@ def optimisers_of(model: nn.Module, config: LoopConfig, groups: Iterable[dict] |
 def fast_bf16() -> bool:
     """Whether bfloat16 products are faster than float32 ones on this machine."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return gpu_has_bf16()
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
@@ -178,12 +180,11 @@ def claim(out: Path, inputs: Sequence[str | Path], **settings: object) -> None:
     is). InputError when it is a run of others, which must not be resumed."""
     held = {str(Path(path)): digest(hash_files(Path(path), "")) for path in inputs}
     file, mine = out / "run.json", as_it_reads_back(settings | {"inputs": held})
-    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else mine
+    there = kept_settings(file) or mine
     if differing := [key for key in sorted({*there, *mine}) if there.get(key) != mine.get(key)]:
         raise InputError(f"{out} is the folder of another run, or what it was made from has changed since: give another --out, or "
                          f"remove it ({'; '.join(_change(key, there.get(key), mine.get(key)) for key in differing)})")
-    out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+    keep_settings(file, mine)
 
 
 def _change(key: str, was: object, now: object) -> str:
@@ -192,6 +193,14 @@ def _change(key: str, was: object, now: object) -> str:
         names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
         return f"{', '.join(names)} {'was not read then, or holds' if set(was) != set(now) else 'holds'} something else"
     return f"{key} was {was}, is {now}"
+
+
+def _cut_log(log: Path, start: int) -> None:
+    """Without the steps after the checkpoint that is gone on from: they come again."""
+    if log.is_file():
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        with replacing(log) as part:
+            part.write_text("".join(line for line in lines if json.loads(line)["step"] <= start), encoding="utf-8")
 
 
 def _save(accelerator: Accelerator, folder: Path, step: int) -> None:

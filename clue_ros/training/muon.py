@@ -7,6 +7,9 @@ from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration (Jordan et al. 2024), as in torch.optim.Muon
 
+# What a checkpoint must say for torch.optim.Muon to go on with it, on another machine.
+TORCHS = {"nesterov": True, "ns_coefficients": COEFFICIENTS, "eps": 1e-7, "ns_steps": 5, "adjust_lr_fn": "match_rms_adamw"}
+
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
     """The matrices with all singular values near 1, float32[n, rows, columns]: Newton and Schulz's iteration."""
@@ -23,7 +26,7 @@ class Muon32(torch.optim.Optimizer):
     """What `torch.optim.Muon(…, adjust_lr_fn="match_rms_adamw")` computes, but for rounding. Matrices only."""
 
     def __init__(self, params, lr: float, weight_decay: float, momentum: float = 0.95):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, **TORCHS})
 
     @torch.no_grad()
     def step(self, closure=None) -> None:

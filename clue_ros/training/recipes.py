@@ -89,6 +89,7 @@ def train_further(config: FurtherConfig, data: Sequence[Path], run: Path, out: P
     check_depth(config.emphasis, old)
     claim(out, [*data, base, run / HEADS], recipe="further", seed=seed, config=config)
     heads = _heads(config, old.float(), grammar, source, run, out, seed)
+    torch.manual_seed(seed)
     model = with_grown_tower(old, config.layers, config.side)
     use_probed_attention(model)
     model.model.vision_tower.set_attn_implementation("eager")  # as in `_new_tower`

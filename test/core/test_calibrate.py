@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Part, Reading
@@ -52,6 +53,37 @@ def test_calibrating_twice_changes_nothing(model, scenes):
     assert "calibrated on 6 prompts of pairs" in first[0] and first[2] != before
     assert said_and_written() == first
     assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0"
+
+
+def test_weights_that_another_program_wrote_stay_as_they_are(model, scenes):
+    weights = model / "detector" / "model.safetensors"
+    save_file(load_file(weights), weights)  # the same numbers in other bytes
+    written = weights.read_bytes()
+    calibrate(model, [Labelled(scenes)])
+    assert weights.read_bytes() == written
+    load(model, "cpu")  # whose calibration is of these weights
+
+
+def test_a_stop_while_it_is_written_leaves_a_whole_model(model, scenes, monkeypatch):
+    remove, rename = shutil.rmtree, Path.rename
+
+    def stop(path, **options):
+        if Path(path).name == "detector.old" and Path(path).exists():
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    def refuse(path, target):
+        if path.name == "detector.part":
+            raise OSError("no room")
+        return rename(path, target)
+    for name, trick, error in (("shutil.rmtree", stop, KeyboardInterrupt), ("pathlib.Path.rename", refuse, OSError)):
+        with monkeypatch.context() as patch, pytest.raises(error):
+            patch.setattr(name, trick)
+            calibrate(model, [Labelled(scenes)])
+        load(model, "cpu")
+    calibrate(model, [Labelled(scenes)])
+    assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0"
+    assert sorted(path.name for path in model.iterdir()) == sorted(path.name for path in embedded().iterdir())
 
 
 def test_two_data_sets_are_calibrated_on_as_one(model, scenes):

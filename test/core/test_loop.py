@@ -73,3 +73,39 @@ def test_muon_in_float32_is_muon():
         known.step(), ours.step()
     assert all(torch.allclose(one, other, atol=0.02) for one, other in zip(first, second))  # one of them rounds to bfloat16
     assert not torch.allclose(first[0], torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), atol=0.1)
+
+
+def test_what_one_machine_began_with_muon_another_goes_on_with():
+    weights = [torch.nn.Parameter(torch.ones(4, 6))]
+    weights[0].grad = torch.ones(4, 6)
+    ours = Muon32(weights, lr=0.1, weight_decay=0.1)
+    ours.step()
+    torchs = torch.optim.Muon(weights, lr=0.2, weight_decay=0.0)
+    torchs.load_state_dict(ours.state_dict())
+    torchs.step()
+    assert torchs.param_groups[0]["adjust_lr_fn"] == "match_rms_adamw" and torchs.param_groups[0]["lr"] == 0.1
+    ours.load_state_dict(torchs.state_dict())
+    ours.step()
+
+
+def test_a_run_that_was_killed_logs_every_step_once(tmp_path):
+    def batches(step):
+        if step == stop_at:
+            raise InputError("killed")
+        return {"x": torch.full((1,), float(step))}
+    model, stop_at = torch.nn.Linear(1, 1), 17
+    config = LoopConfig(steps=30, learning_rate=1e-3, warmup=1, save_every=10, log_every=5, workers=0)
+    losses = lambda model, batch: {"loss": model(batch["x"]).square().mean()}  # noqa: E731
+    with pytest.raises(InputError):
+        fit(model, batches, losses, config, tmp_path)
+    stop_at = None
+    fit(model, batches, losses, config, tmp_path)
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").open()] == [5, 10, 15, 20, 25, 30]
+
+
+@pytest.mark.parametrize("damage", ("", "[]", "{"))
+def test_a_run_whose_settings_are_damaged_is_refused_by_name(tmp_path, damage):
+    claim(tmp_path / "run", [], recipe="ivg")
+    (tmp_path / "run" / "run.json").write_text(damage)
+    with pytest.raises(InputError, match="run.json .*give another --out, or remove"):
+        claim(tmp_path / "run", [], recipe="ivg")

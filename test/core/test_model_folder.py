@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clue_ros.model_folder import embedded, find, load, pick_device, pick_dtype
+from clue_ros.devices import pick_device, pick_dtype
+from clue_ros.model_folder import embedded, find, load
 from clue_ros.types import ModelError
 
 
@@ -78,6 +79,14 @@ def test_devices_and_dtypes_are_checked_in_words():
         pick_device("gpu0")
     with pytest.raises(ModelError, match="float8"):
         pick_dtype("float8", pick_device("cpu"))
+
+
+def test_a_model_for_the_cpu_touches_no_gpu(monkeypatch):
+    """PEFT by itself puts an adapter's weights on a GPU, whatever the model is for: which may be full."""
+    asked = []
+    monkeypatch.setattr("peft.peft_model.infer_device", lambda: asked.append("cuda") or "cpu")
+    load(embedded(), "cpu")
+    assert not asked
 
 
 def test_a_model_on_disk_is_read_without_any_network(monkeypatch):

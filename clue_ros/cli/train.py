@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
                            "its own parameter `risk`")
     calibrate.add_argument("--zoom", type=float, help="of a second view, which is weighed with the whole picture: 1.1 is a tenth "
                            "nearer, 1 takes no second one (default: as it is)")
+    calibrate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0 ...")
+    calibrate.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16: best what the robot will use")
     calibrate.set_defaults(call=_calibrate)
     return parser
 
@@ -162,4 +164,5 @@ def _assemble(a: argparse.Namespace) -> None:
 
 def _calibrate(a: argparse.Namespace) -> None:
     from clue_ros.evaluation.calibrate import calibrate
-    print(calibrate(a.model, [labelled_of(a, data) for data in a.data], a.seed, a.risk, a.limit, a.zoom))
+    print(calibrate(a.model, [labelled_of(a, data) for data in a.data], a.seed, a.risk, a.limit, a.zoom, a.device,
+                    a.dtype))

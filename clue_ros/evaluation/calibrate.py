@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
@@ -23,13 +24,13 @@ from clue_ros.types import RISK, InputError
 
 
 def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: float = RISK, limit: int | None = None,
-              zoom: float | None = None) -> str:
+              zoom: float | None = None, device: str = "auto", dtype: str = "auto") -> str:
     """Set P, threshold and, if it is given, the second view of the model's detector from prompts of all `data`; a sentence that
     says what they are.
 
     P is fitted to all prompts; the threshold is of P's that were fitted without theirs (`cross_fitted`). Of the tabletop the
     counterfactual pairs are used. limit: at most so many prompts of each (pairs, of the tabletop). zoom: of the second view
-    (`DetectorSettings`), else as it is. InputError for a risk outside 0..1, a zoom outside 1..2, and prompts that are all clear or
+    (`DetectorSettings`), else as it is. device, dtype: as of `model_folder.load`; best those that the robot will use. InputError for a risk outside 0..1, a zoom outside 1..2, and prompts that are all clear or
     all ambiguous.
     """
     check_risk(risk)  # before the data set is looked at, which takes long
@@ -38,7 +39,7 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
     folder = find(model)
     if not os.access((folder / "detector").resolve().parent, os.W_OK):
         raise InputError(f"{folder} cannot be written: copy the model to where it can, and calibrate the copy")
-    clue = load(folder, calibrated=False)  # what is made anew may be damaged
+    clue = load(folder, device, dtype, calibrated=False)  # what is made anew may be damaged
     if zoom is not None:
         try:
             clue.detector.settings = replace(clue.detector.settings, zoom=zoom)
@@ -46,9 +47,10 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
             raise InputError(str(error)) from error
     seen = _seen(clue, data, seed, limit)
     names = " and ".join(Path(one.data).name + one.part.words() for one in data)
+    precision = "" if clue.vlm.model.dtype == torch.float32 else f", in {clue.vlm.model.dtype}".replace("torch.", "")
     try:
         after, calibration = conformal(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, risk=risk,
-                                       seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}")
+                                       seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}{precision}")
     except InputError as error:
         raise InputError(f"{folder} is not calibrated on {', '.join(str(one.data) for one in data)}: {error}") from error
     detector = (folder / "detector").resolve()

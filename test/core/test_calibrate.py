@@ -86,6 +86,11 @@ def test_a_stop_while_it_is_written_leaves_a_whole_model(model, scenes, monkeypa
     assert sorted(path.name for path in model.iterdir()) == sorted(path.name for path in embedded().iterdir())
 
 
+def test_a_calibration_says_in_what_numbers_it_was_made(model, scenes):
+    calibrate(model, [Labelled(scenes)], device="cpu", dtype="bfloat16")
+    assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0, in bfloat16"
+
+
 def test_two_data_sets_are_calibrated_on_as_one(model, scenes):
     said = calibrate(model, [Labelled(scenes)] * 2)
     kept = load(model, "cpu").calibration

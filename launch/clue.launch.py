@@ -8,7 +8,7 @@
     ros2 launch clue_ros clue.launch.py namespace:=robot1 params_file:=my.yaml log_level:=debug
     ros2 launch clue_ros clue.launch.py autostart:=false     then: ros2 lifecycle set /clue_node configure, activate
 
-model, device, threads, image_transport, depth, cameras, use_sim_time and autostart, when they are given, win over the parameters file. Topics:
+What is given here wins over the parameters file; every parameter that is no argument here is set there (params_file:=). Topics:
 `ros2 node info /clue_node`.
 """
 
@@ -32,12 +32,16 @@ ARGUMENTS = [
     DeclareLaunchArgument("depth", default_value="", description="the topic of depth registered to the image, for `target`, or "
                           "true for `depth`, false for none; empty: what the parameters file says"),
     DeclareLaunchArgument("camera_info", default_value="camera_info", description="the image's calibration, for `target`"),
+    DeclareLaunchArgument("rectified", default_value="", choices=["", "true", "false"],
+                          description="whether the image is, for `target`; empty: what the file says"),
     DeclareLaunchArgument("cameras", default_value="", description="several cameras by name, with their image topics: "
                           "front=/front/image_raw,wrist=...; a name alone: its topic is <name>/image"),
     DeclareLaunchArgument("namespace", default_value="", description="of the node and its topics"),
     DeclareLaunchArgument("params_file", default_value=share("config", "clue.yaml"), description="parameters file"),
     DeclareLaunchArgument("model", default_value="", description="model folder; empty: what the parameters file says"),
     DeclareLaunchArgument("device", default_value="", description="auto, cpu, cuda ...; empty: what the file says"),
+    DeclareLaunchArgument("dtype", default_value="", choices=["", "auto", "float32", "bfloat16", "float16"],
+                          description="numbers it computes with; empty: what the file says"),
     DeclareLaunchArgument("threads", default_value="", description="CPU threads of the node; empty: what the file says"),
     DeclareLaunchArgument("autostart", default_value="", choices=["", "true", "false"],
                           description="whether the node brings itself up; empty: what the file says"),
@@ -54,24 +58,24 @@ ARGUMENTS = [
 def nodes(context):
     """The node, and RViz for `rviz:=true`."""
     value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
-    given = {name: value[name] for name in ("model", "device", "image_transport") if value[name]}
-    given |= {name: value[name] == "true" for name in ("autostart", "use_sim_time") if value[name]}
+    given = {name: value[name] for name in ("model", "device", "dtype", "image_transport") if value[name]}
+    given |= {name: value[name] == "true" for name in ("autostart", "rectified", "use_sim_time") if value[name]}
     given |= {"depth": value["depth"].lower() != "false"} if value["depth"] else {}
     depth = {} if value["depth"].lower() in ("", "true", "false") else {"depth": value["depth"]}
     topics = {name: value[name] for name in ("image", "camera_info") if value[name] != name} | depth
     if value["threads"] and not value["threads"].isdecimal():
         raise RuntimeError(f"threads:={value['threads']} is no number: give one such as 2, or 0 for as many as the node may use")
     given |= {"threads": int(value["threads"])} if value["threads"] else {}
-    if value["cameras"]:
+    named = [camera.strip().partition("=") for camera in value["cameras"].strip("[]").split(",") if camera.strip()]
+    if named:
         if topics:
             one = ", ".join(f"{name}:=" for name in topics)
             raise RuntimeError(f"cameras:= names several cameras, and {one} a topic of one: "
                                "remap <camera>/<topic> with `ros2 run clue_ros clue_node --ros-args -r front/depth:=...`")
-        named = [camera.partition("=") for camera in value["cameras"].split(",")]
         given["cameras"] = [name for name, _, _ in named]
         topics = {f"{name}/image": topic for name, _, topic in named if topic}
     remapped = list(topics.items())
-    shown = value["cameras"].partition("=")[0].partition(",")[0]  # RViz shows one camera: the first
+    shown = named[0][0] if named else ""  # RViz shows one camera: the first
     in_rviz = [("image", topics.get(f"{shown}/image", f"{shown}/image")),
                *((name, f"{shown}/{name}") for name in ("heatmap", "heatmap/image"))] if shown else remapped
     logger = ".".join([*filter(None, value["namespace"].split("/")), "clue_node"])

@@ -15,7 +15,7 @@ from launch_ros.substitutions import FindPackageShare
 def nodes(context):
     """clue.launch.py, once for each robot."""
     path = PathJoinSubstitution([FindPackageShare("clue_ros"), "launch", "clue.launch.py"])
-    return [IncludeLaunchDescription(path, launch_arguments={"namespace": robot}.items())
+    return [IncludeLaunchDescription(path, launch_arguments={"namespace": robot.strip()}.items())
             for robot in LaunchConfiguration("robots").perform(context).split(",")]
 
 

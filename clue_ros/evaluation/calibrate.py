@@ -37,6 +37,8 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
     for one in data:
         one.check()
     folder = find(model)
+    if folder != Path(model).expanduser():  # found by its name: the model that came with the package
+        raise InputError(f"{model} is the embedded model, which every node uses: copy it (cp -r {folder} my-model) and calibrate the copy")
     if not os.access((folder / "detector").resolve().parent, os.W_OK):
         raise InputError(f"{folder} cannot be written: copy the model to where it can, and calibrate the copy")
     clue = load(folder, device, dtype, calibrated=False)  # what is made anew may be damaged

@@ -119,7 +119,7 @@ def main(args: list[str] | None = None) -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cameras", type=int, nargs="*", default=[1, 2, 4], help="of one node, a row each")
-    parser.add_argument("--nodes", type=int, nargs="*", default=[2], help="with one camera each, a row each")
+    parser.add_argument("--nodes", type=int, nargs="*", default=[], help="with one camera each, a row each; best with --threads")
     parser.add_argument("--rounds", type=int, default=60, help="instructions of each kind")
     parser.add_argument("--threads", type=int, default=0, help="the parameter of that name, of each node")
     options = parser.parse_args(args)

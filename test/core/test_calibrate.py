@@ -207,3 +207,8 @@ def test_what_the_model_says_of_a_recording_is_logged(tmp_path):
     with pytest.raises(InputError, match="has no topic /words; it holds /answer"):
         write_predictions(clue, Labelled(recording, "recording", topics=("/image/compressed", "/words")), tmp_path / "other.jsonl")
     assert not (tmp_path / "other.jsonl").exists()
+
+
+def test_the_embedded_model_itself_stays_as_it_is(scenes):
+    with pytest.raises(InputError, match="tabletop is the embedded model, .* calibrate the copy"):
+        calibrate("tabletop", [Labelled(scenes)])

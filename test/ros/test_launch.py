@@ -12,6 +12,7 @@ import pytest
 import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter_client import AsyncParameterClient
+from std_msgs.msg import String
 
 pytest.importorskip("launch_ros")
 from launch import LaunchService  # noqa: E402
@@ -93,13 +94,14 @@ def test_switches_reach_the_node_in_its_namespace(person):
     """`depth:=true` is the parameter, no topic of that name; the log level is that of the namespace's logger."""
     person = person("/launched")
     with launched("clue.launch.py", "namespace:=launched", "depth:=True", "use_sim_time:=true", "autostart:=false",
-                  "log_level:=debug") as process:
+                  "rectified:=true", "dtype:=float32", "log_level:=debug") as process:
         assert person.wait_for_node(60.0)
         client = AsyncParameterClient(person, "/launched/clue_node")
         assert client.wait_for_services(60.0)
-        asked = client.get_parameters(["depth", "use_sim_time", "autostart"])
+        asked = client.get_parameters(["depth", "use_sim_time", "autostart", "rectified", "dtype"])
         person.executor.spin_until_future_complete(asked, timeout_sec=20.0)
-        assert [value.bool_value for value in asked.result().values] == [True, True, False]
+        *switches, dtype = asked.result().values
+        assert [value.bool_value for value in switches] == [True, True, False, True] and dtype.string_value == "float32"
         topics = {name for name, _ in person.get_topic_names_and_types()}
         assert "/launched/depth" in topics and not {"/launched/true", "/true"} & topics
         words = [word for child in psutil.Process(process.pid).children(recursive=True) for word in child.cmdline()]
@@ -115,7 +117,7 @@ def test_a_topic_of_one_camera_beside_several_is_refused():
 
 def test_a_node_for_each_robot_with_two_cameras_each(person):
     one, two = person("/robot1/front"), person("/robot2/wrist")
-    with launched("robots.launch.py", "robots:=robot1,robot2", "threads:=1", "cameras:=front=cam/color,wrist"):
+    with launched("robots.launch.py", "robots:=robot1, robot2", "threads:=1", "cameras:=[front=cam/color, wrist]"):
         assert one.wait_for_node(60.0) and two.wait_for_node(60.0)
         end = time.monotonic() + 60.0
         while not {("clue_node", "/robot1"), ("clue_node", "/robot2")} <= set(one.get_node_names_and_namespaces()):
@@ -128,6 +130,19 @@ def test_a_node_for_each_robot_with_two_cameras_each(person):
             one.executor.spin_until_future_complete(asked, timeout_sec=20.0)
             threads, cameras = asked.result().values
             assert (threads.integer_value, list(cameras.string_array_value)) == (1, ["front", "wrist"])
+
+
+def test_the_demo_brings_a_camera_that_is_seen(person):
+    person = person("")
+    with launched("demo.launch.py") as process:
+        assert person.wait_for_node(60.0)
+        person.say("the red mug")
+        message = None
+        while not isinstance(message, (GroundedObject, String)):
+            person.executor.spin_once(timeout_sec=0.1)
+            message = person.heard.get() if person.heard.qsize() else None
+            assert process.poll() is None
+        assert isinstance(message, String) or not message.error  # a question or a box: the picture has come
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "launch").glob("*.launch.py")), ids=lambda path: path.name)

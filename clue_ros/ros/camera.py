@@ -12,17 +12,16 @@ import sys
 import numpy as np
 import rclpy
 import rclpy.logging
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from clue_ros.ros.begin import begin
+from clue_ros.ros.begin import begin_until_signal
 from clue_ros.ros.conversions import image_from_rgb
 from clue_ros.ros.parameters import at_start
 from clue_ros.ros.pictures import open_source
-from clue_ros.ros.spinning import spin
+from clue_ros.ros.spinning import spin_until
 from clue_ros.types import InputError
 
 DAY = 86400  # seconds
@@ -87,16 +86,14 @@ class Camera(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Run the camera until it is stopped; exit code 1 when the source cannot be read."""
-    begin(args)
+    stopping = begin_until_signal(args)
     try:
-        spin(Camera())
+        camera = Camera()
     except InputError as error:
         rclpy.logging.get_logger("clue_camera").fatal(str(error))
+        rclpy.shutdown()
         sys.exit(1)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
+    spin_until(stopping, camera)
 
 
 if __name__ == "__main__":

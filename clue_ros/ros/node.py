@@ -13,7 +13,6 @@ cameras. What belongs to one camera is a `view.View`.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -27,10 +26,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 
 from clue_ros.ros import conversions, parameters
-from clue_ros.ros.begin import begin
+from clue_ros.ros.begin import begin_until_signal
 from clue_ros.ros.diagnostics import SLOW, Diagnostics
 from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
@@ -231,12 +229,8 @@ class ClueNode(ManagedNode):
 
 def main(args: list[str] | None = None, load: Load = load_engine) -> None:
     """Run the node until SIGINT or SIGTERM; exit code 1 when a parameter cannot be used."""
-    # Own handlers, so that the last outcome can still be published: ROS's would close the context first.
-    begin(args, signal_handler_options=SignalHandlerOptions.NO)
+    stopping = begin_until_signal(args)  # so that the last outcome can still be published
     sys.setswitchinterval(0.0005)  # seconds; a picture or a word must not wait 5 ms for a thread that computes
-    stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: stopping.append(received))
     try:
         node = ClueNode(load)
     except InputError as error:

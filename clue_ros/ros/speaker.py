@@ -14,13 +14,12 @@ import sys
 
 import rclpy
 import rclpy.logging
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from clue_ros.ros.begin import begin
+from clue_ros.ros.begin import begin_until_signal
 from clue_ros.ros.parameters import at_start
-from clue_ros.ros.spinning import spin
+from clue_ros.ros.spinning import spin_until
 from clue_ros.ros.words import OnChange
 from clue_ros.types import InputError
 
@@ -90,20 +89,17 @@ class Speaker(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Speak until stopped; exit code 1 when there is nothing to speak with."""
-    begin(args)
-    speaker = None
+    stopping = begin_until_signal(args)
     try:
         speaker = Speaker()
-        spin(speaker)
     except InputError as error:
         rclpy.logging.get_logger("clue_speaker").fatal(str(error))
+        rclpy.shutdown()
         sys.exit(1)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+    try:
+        spin_until(stopping, speaker)
     finally:
-        if speaker is not None:
-            speaker.silence()
-        rclpy.try_shutdown()
+        speaker.silence()
 
 
 if __name__ == "__main__":

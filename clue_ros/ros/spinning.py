@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import traceback
 from collections.abc import Iterator
@@ -35,6 +36,20 @@ def spin(*nodes: Node) -> None:
         executor.add_node(node)
     while executor.context.ok():
         spin_some(executor, 1.0, nodes[0].get_logger())
+
+
+def spin_until(stopping: list[int], node: Node) -> None:
+    """Run the node's callbacks until a signal is noted in the list (`begin_until_signal`); then it is destroyed and rclpy shut down,
+    in order."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stopping:
+        spin_some(executor, 0.2, node.get_logger())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # one more must not end it halfway, nor while Python itself comes down
+    executor.remove_node(node)
+    node.destroy_node()
+    rclpy.shutdown()
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """SIGINT and SIGTERM: in every state the process ends in time and in order, and nobody waits for it."""
 
+import contextlib
 import signal
+import time
 
 import pytest
 from action_msgs.msg import GoalStatus
@@ -69,3 +71,15 @@ def test_a_signal_while_a_cleanup_waits_for_a_look(run_node, namespace, company,
     manage.ask(CLEANUP)
     play.rest(0.5)
     assert end(process) < 2.0
+
+
+@pytest.mark.parametrize("delay", (0.0, 0.001, 0.01))
+def test_a_camera_ends_in_order_however_often_it_is_told(run_node, delay):
+    process = run_node("-p", "rate:=200.0", "-p", "hold:=0.0", code=("-m", "clue_ros.ros.camera"))
+    wait_for("showing", process)
+    for _ in range(3):
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        time.sleep(delay)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 0 and "Traceback" not in said

@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
@@ -30,8 +29,8 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
 
     P is fitted to all prompts; the threshold is of P's that were fitted without theirs (`cross_fitted`). Of the tabletop the
     counterfactual pairs are used. limit: at most so many prompts of each (pairs, of the tabletop). zoom: of the second view
-    (`DetectorSettings`), else as it is. device, dtype: as of `model_folder.load`; best those that the robot will use. InputError for a risk outside 0..1, a zoom outside 1..2, and prompts that are all clear or
-    all ambiguous.
+    (`DetectorSettings`), else as it is. device, dtype: as of `model_folder.load`; best those that the robot will use. InputError for
+    a risk outside 0..1, a zoom outside 1..2, prompts that are all clear or all ambiguous, and the embedded model by its name.
     """
     check_risk(risk)  # before the data set is looked at, which takes long
     for one in data:
@@ -49,7 +48,8 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
             raise InputError(str(error)) from error
     seen = _seen(clue, data, seed, limit)
     names = " and ".join(Path(one.data).name + one.part.words() for one in data)
-    precision = "" if clue.vlm.model.dtype == torch.float32 else f", in {clue.vlm.model.dtype}".replace("torch.", "")
+    numbers = str(clue.vlm.model.dtype).removeprefix("torch.")
+    precision = "" if numbers == "float32" else f", in {numbers}"
     try:
         after, calibration = conformal(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, risk=risk,
                                        seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}{precision}")

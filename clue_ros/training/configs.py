@@ -90,6 +90,11 @@ _FED = LoopConfig(steps=4500, learning_rate=6e-4, weight_decay=0.02, warmup=150,
 _TALK = LoopConfig(steps=600, learning_rate=1e-3, warmup=50, workers=12, save_every=1000)
 _JUDGE = replace(_TALK, steps=3000, learning_rate=4e-4)
 _LONG = replace(_SETTLE, steps=4500, save_every=2500)
+# The detector that is shipped; the others differ from it in what they say.
+_AMBIGUITY = AdapterConfig(LoopConfig(steps=1700, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True,
+                           zoom=1.1, settle=replace(_SETTLE, steps=4000), settle_looks=900)
+_ON_GPU = replace(_AMBIGUITY, loop=_JUDGE, images=32, settle=_LONG, settle_looks=1200, settle_batch=256, look_workers=12)
+_HEAD_MEAN = {"head_mean": True, "layers": (3,), "closing": False}  # the paper's own map, of the words in a middle layer
 _LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
 # The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
 _PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
@@ -100,8 +105,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
         "further": FurtherConfig(),
         "naming": NamingConfig(),
         "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=1700, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5, layers=(3, 4, 5),
-                                   closing=True, zoom=1.1, settle=replace(_SETTLE, steps=4000), settle_looks=900),
+        "ambiguity": _AMBIGUITY,
     },
     # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
     "fine": {
@@ -116,20 +120,17 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
                                  vision_batch=128, refine=_FED, images=96, heads=LoopConfig(steps=300, learning_rate=3e-3, warmup=20, workers=12)),
         "naming": NamingConfig(replace(_FED, steps=1500, learning_rate=7e-4), images=96),
         "ivg": AdapterConfig(_TALK, images=32),
-        "ambiguity": AdapterConfig(_JUDGE, images=32, twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True, zoom=1.1,
-                                   settle=_LONG, settle_looks=1200, settle_batch=256, look_workers=12),
+        "ambiguity": _ON_GPU,
     },
-    "gpu-head-mean": {"ambiguity": AdapterConfig(_JUDGE, images=32, twins=0.6, positions=0.5, settle=_LONG, settle_looks=1200,
-                                                 settle_batch=256, look_workers=12, head_mean=True, zoom=1.1)},
+    "gpu-head-mean": {"ambiguity": replace(_ON_GPU, **_HEAD_MEAN)},
     "gpu-half-full": {"ivg": AdapterConfig(_TALK, images=32, twins=0.6, lora_layers=4)},
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
     "half-full": {"ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it.
-    "head-mean": {"ambiguity": AdapterConfig(LoopConfig(steps=600, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5,
-                                             settle=_SETTLE, head_mean=True, zoom=1.1)},
+    "head-mean": {"ambiguity": replace(_AMBIGUITY, loop=replace(_AMBIGUITY.loop, steps=600), settle=_SETTLE, settle_looks=300,
+                                       **_HEAD_MEAN)},
     # The detector alone, on an adapter that stays as it is.
-    "detector": {"ambiguity": AdapterConfig(None, twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True,
-                                            settle=replace(_SETTLE, steps=3000), settle_looks=600, zoom=1.1)},
+    "detector": {"ambiguity": replace(_AMBIGUITY, loop=None, settle=replace(_SETTLE, steps=3000), settle_looks=600)},
     "debug": {
         "base": BaseConfig(_TINY, _SHORT, 2, _SHORT, _SHORT, 2, 2, emphasis=_LOW),
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW,

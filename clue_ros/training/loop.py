@@ -205,15 +205,10 @@ def _cut_log(log: Path, start: int) -> None:
 
 def _save(accelerator: Accelerator, folder: Path, step: int) -> None:
     """Replace the checkpoint; wherever it is stopped, a whole one is left (`_resume` finds it)."""
-    fresh, kept, old = (folder / name for name in ("checkpoint.new", "checkpoint", "checkpoint.old"))
-    for rest in (fresh, old):
-        shutil.rmtree(rest, ignore_errors=True)
-    accelerator.save_state(str(fresh))
-    (fresh / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
-    if kept.exists():
-        kept.rename(old)
-    fresh.rename(kept)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing(folder / "checkpoint") as fresh:
+        shutil.rmtree(fresh, ignore_errors=True)
+        accelerator.save_state(str(fresh))
+        (fresh / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
 
 
 def _resume(accelerator: Accelerator, folder: Path) -> int:

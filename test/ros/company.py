@@ -126,6 +126,18 @@ class Stage(Company):
                    == company.camera._message.data[some])
 
 
+def end_of(play, text="the red mug"):
+    """How an instruction ends."""
+    play.person.say(text)
+    return play.hear(GroundedObject)
+
+
+def found(play, step):
+    """Whether the node points, when it is shown the picture of a clear instruction and told it."""
+    play.show(step.picture)
+    return end_of(play, step.say).outcome == GroundedObject.OUTCOME_GROUNDED
+
+
 class Manager:
     """Manages the company's clue_node through its services, as `ros2 lifecycle` and `ros2 param` do."""
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from clue_ros.msg import GroundedObject
 from clue_ros.ros.node import load_engine
-from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
+from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager, end_of, found
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 OUT_OF_MEMORY = "out of memory while {}: use a smaller model, another dtype or another device ("
@@ -30,26 +30,18 @@ def full_gpu():
         torch.cuda.empty_cache()
 
 
-def end_of(play, text):
-    play.person.say(text)
-    return play.hear(GroundedObject)
-
-
 def test_a_full_gpu_while_the_model_loads_then_one_with_room(stage, clear):
     with full_gpu():
         play = stage(load_engine, device="cuda:0")
         assert end_of(play, clear.say).error.startswith(OUT_OF_MEMORY.format("loading the model"))
         assert Manager(play).state == "unconfigured"
-    assert Manager(play).do(CONFIGURE, ACTIVATE)
-    play.show(clear.picture)
-    assert end_of(play, clear.say).outcome == GroundedObject.OUTCOME_GROUNDED
+    assert Manager(play).do(CONFIGURE, ACTIVATE) and found(play, clear)
 
 
 def test_a_gpu_that_is_full_while_it_looks_then_one_with_room_then_the_cpu(stage, clear):
     play = stage(load_engine, device="cuda:0")
     play.until(lambda: play.node.state == "active", 60.0)
-    play.show(clear.picture)
-    assert end_of(play, clear.say).outcome == GroundedObject.OUTCOME_GROUNDED
+    assert found(play, clear)
     with full_gpu():
         end = end_of(play, clear.say)
         assert end.outcome == GroundedObject.OUTCOME_ERROR and end.error.startswith(OUT_OF_MEMORY.format("looking"))
@@ -58,9 +50,7 @@ def test_a_gpu_that_is_full_while_it_looks_then_one_with_room_then_the_cpu(stage
     assert manage.do(DEACTIVATE, CLEANUP)
     manage.set("device", "cpu")
     with full_gpu():
-        assert manage.do(CONFIGURE, ACTIVATE)
-        play.show(clear.picture)
-        assert end_of(play, clear.say).outcome == GroundedObject.OUTCOME_GROUNDED
+        assert manage.do(CONFIGURE, ACTIVATE) and found(play, clear)
 
 
 def test_cleanup_gives_the_gpu_back(stage):

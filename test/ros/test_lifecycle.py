@@ -11,7 +11,7 @@ from std_msgs.msg import String
 from clue_ros.msg import AmbiguityHeatmap, GroundedObject
 from clue_ros.pipeline import Clue
 from clue_ros.ros.node import load_engine
-from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
+from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager, end_of, found
 
 NOT_ACTIVE = "the node is not active: bring it up with `ros2 lifecycle set"
 
@@ -26,18 +26,6 @@ class Engine:
     def look(self, frame, dialog):
         self.trick()
         return self.engine.look(frame, dialog)
-
-
-def end_of(play, text="the red mug"):
-    """How an instruction ends."""
-    play.person.say(text)
-    return play.hear(GroundedObject)
-
-
-def found(play, step):
-    """Whether the node points, when it is shown the picture of a clear instruction and told it."""
-    play.show(step.picture)
-    return end_of(play, step.say).outcome == GroundedObject.OUTCOME_GROUNDED
 
 
 def test_it_starts_by_itself_and_answers_while_it_loads(stage, embedded_engine, clear):

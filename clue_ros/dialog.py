@@ -69,14 +69,24 @@ class Place:
     count: int
 
 
+def places_offered(question: str) -> tuple[str, ...]:
+    """The two opposite sides of the picture that a question offers, in the order of `ORDERS`, with the middle where it offers that
+    too; none where it asks about anything else."""
+    named = _places(question)
+    for order in ORDERS:
+        there = tuple(word for word in order if word in named)
+        if named == set(there) and {order[0], order[-1]} <= named:
+            return there
+    return ()
+
+
 def place_taken(turn: Turn) -> Place | None:
-    """Where the answer takes one of two opposite sides that the question offered, or of the middle between them; else None."""
-    offered, taken = ({word for word in _words(text) if any(word in order for order in ORDERS)} for text in (turn.question, turn.answer))
-    for axis, order in enumerate(ORDERS):
-        there = [word for word in order if word in offered]
-        if offered == set(there) and {order[0], order[-1]} <= offered and len(taken) == 1 and picks_an_offer(turn):
-            return Place(axis, there.index(*taken), len(there))
-    return None
+    """Where the answer takes one of the places that the question offered; else None."""
+    there, taken = places_offered(turn.question), _places(turn.answer)
+    if not there or len(taken) != 1 or not picks_an_offer(turn):
+        return None
+    axis = next(axis for axis, order in enumerate(ORDERS) if there[0] in order)
+    return Place(axis, there.index(*taken), len(there))
 
 
 def meaning(question: str) -> frozenset[frozenset[str]]:
@@ -90,3 +100,7 @@ def meaning(question: str) -> frozenset[frozenset[str]]:
 
 def _words(text: str) -> list[str]:
     return [SYNONYMS.get(word, word) for word in re.findall(r"\w+", text.lower())]
+
+
+def _places(text: str) -> set[str]:
+    return {word for word in _words(text) if any(word in order for order in ORDERS)}

@@ -22,11 +22,12 @@ import numpy as np
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector, View, channels_of
-from clue_ros.dialog import Dialog, meaning, place_taken
+from clue_ros.dialog import Dialog, meaning, place_taken, places_offered
 from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
 
 WHICH = "which one do you mean?"  # of a model that learned when to ask, but not what
+CONFIDENT = 0.7  # probability of a question that names a colour, size or shape which the decoder did not merely guess
 SURE = 0.5  # the score of a candidate box that is one of the objects asked about
 APART = 0.04  # share of the picture by which the centres of two objects differ of which one is the left one
 SAME = 0.3  # IoU of two boxes of one object, one of them coarse
@@ -100,16 +101,20 @@ class Clue:
 
     def new_question(self, prefill: Prefill, prompt: Prompt) -> Question | None:
         """The likeliest question that was not answered before, be it with its options in another order: nobody wants to be asked
-        twice, and it would settle nothing. None where no other comes to mind; `WHICH`, once, where the decoder has no words to ask in."""
+        twice, and it would settle nothing. None where no other comes to mind; `WHICH`, once, where the decoder has no words to ask in.
+        By place rather than by a colour or size that it only guesses: where things are it knows best, and a person sees it as well."""
         asked = [meaning(turn.question) for turn in prompt.turns]
 
         def is_useless(text: str) -> bool:
             return not meaning(text) or meaning(text) in asked
         question = self.vlm.question(prefill)
-        if not is_useless(question.text):
+        if is_useless(question.text):
+            wordless = not meaning(question.text) and not is_useless(WHICH)
+            question = self.vlm.another_question(prefill, is_useless) or (Question(WHICH) if wordless else None)
+        if question is None or question.probability >= CONFIDENT or places_offered(question.text):
             return question
-        wordless = not meaning(question.text) and not is_useless(WHICH)
-        return self.vlm.another_question(prefill, is_useless) or (Question(WHICH) if wordless else None)
+        by_place = self.vlm.another_question(prefill, lambda text: is_useless(text) or not places_offered(text))
+        return by_place or question
 
     def belief(self, frame: Frame, prompt: Prompt) -> Belief:
         """What the last answer leaves of the objects in doubt. Where a question offered a side of the picture for each of them, and a

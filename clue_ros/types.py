@@ -129,9 +129,11 @@ class Ambiguity:
 
 @dataclass(frozen=True)
 class Question:
-    """What the robot asks, ready to be spoken."""
+    """What the robot asks, ready to be spoken. probability: that the decoder, once it asks, says just this; 1.0 of a question that
+    was not decoded."""
 
     text: str
+    probability: float = field(default=1.0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def look_at_pairs(clue: Clue, source: SceneImages, seed: int, limit: int | None 
         if example.ambiguous:
             recalls.append(_recall(one.verdict, example, frame.size))
         if example.ambiguous and questions:
-            spoken.append(clue.vlm.question(prefill).text)
+            spoken.append(clue.new_question(prefill, example.prompt).text)
             true.append(is_true_difference(scene.objects, example.referents, spoken[-1]))
             best.append(splits_best(scene.objects, example.referents, spoken[-1]))
     return PairLooks(Seen.of(looks), np.array(objects), spoken, np.array(true), np.array(best), np.array(recalls))

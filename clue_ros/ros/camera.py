@@ -7,21 +7,16 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
-import rclpy
-import rclpy.logging
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from clue_ros.ros.begin import begin_until_signal
 from clue_ros.ros.conversions import image_from_rgb
 from clue_ros.ros.parameters import at_start
 from clue_ros.ros.pictures import open_source
-from clue_ros.ros.spinning import spin_until
+from clue_ros.ros.spinning import run_node
 from clue_ros.types import InputError
 
 DAY = 86400  # seconds
@@ -86,14 +81,7 @@ class Camera(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Run the camera until it is stopped; exit code 1 when the source cannot be read."""
-    stopping = begin_until_signal(args)
-    try:
-        camera = Camera()
-    except InputError as error:
-        rclpy.logging.get_logger("clue_camera").fatal(str(error))
-        rclpy.shutdown()
-        sys.exit(1)
-    spin_until(stopping, camera)
+    run_node("clue_camera", Camera, args)
 
 
 if __name__ == "__main__":

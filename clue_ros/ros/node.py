@@ -16,7 +16,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import rclpy
@@ -48,25 +47,18 @@ def load_engine(settings: parameters.Settings, tell: Callable[[str], None] = lam
     """The model the parameters name; tell: hears of the progress. Slow. ModelError, InputError."""
     import torch  # takes seconds, too
 
+    from clue_ros.devices import pick_threads
     from clue_ros.model_folder import load
-    threads = settings.threads or usable_cores()
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+
+    def use(threads: int) -> None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    use(settings.threads or 1)
     clue = load(settings.model, settings.device, settings.dtype, allow_download=settings.allow_download)
+    use(pick_threads(settings.threads, clue.vlm.model.num_parameters(), clue.vlm.device))
     tell("the weights are read; warming up")
     clue.warm_up()
     return clue
-
-
-def usable_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that this process may run on, and no more than a container's quota is worth. quota_file: cgroup v2's, quota and period
-    in microseconds, "max" for none."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = map(int, quota_file.read_text().split())
-    except (OSError, ValueError):
-        return cores
-    return max(1, min(cores, quota // period))
 
 
 class ClueNode(ManagedNode):

@@ -91,8 +91,8 @@ TABLE = (
         pattern=r"auto|cpu|cuda(:[0-9]{1,3})?", like="auto, cpu, cuda, or a GPU by its number, such as cuda:0", unconfigured=True),
     Row("dtype", "auto", "Numbers it computes with; auto: bfloat16 on a GPU that has it (NVIDIA's from Ampere on), else float32.",
         choices=("auto", "float32", "bfloat16", "float16"), unconfigured=True),
-    Row("threads", 0, "CPU threads for computing; 0: as many as there are cores for the node, by its affinity and its container's "
-        "quota.", 0, 1024, unconfigured=True),
+    Row("threads", 0, "CPU threads for computing; 0: one, which other programs slow down least, or, for a large model on the CPU, as many "
+        "as there are cores for the node, by its affinity and its container's quota.", 0, 1024, unconfigured=True),
     Row("allow_download", False, "Whether a model may be fetched from the network when it is not on disk.",
         unconfigured=True),
     Row("image_transport", "raw", "raw listens to `image`, compressed to `image/compressed` (JPEG or PNG).",

@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 
-import rclpy
-import rclpy.logging
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from clue_ros.ros.begin import begin_until_signal
 from clue_ros.ros.parameters import at_start
-from clue_ros.ros.spinning import spin_until
+from clue_ros.ros.spinning import run_node
 from clue_ros.ros.words import OnChange
 from clue_ros.types import InputError
 
@@ -35,6 +31,7 @@ class Speaker(Node):
     """
 
     def __init__(self, **options):
+        self._speaking: subprocess.Popen | None = None  # first of all: whatever fails below, the node is destroyed
         super().__init__("clue_speaker", **options)
         voice = at_start(self, "voice", "")
         pace = at_start(self, "words_per_minute", 160)
@@ -45,7 +42,6 @@ class Speaker(Node):
             raise InputError("neither espeak-ng nor espeak is installed: apt install espeak-ng")
         # The text goes in as input: as an argument, one that begins with "-" would be an option.
         self._command = [program, "--stdin", "-s", str(pace), *(["-v", voice] if voice else [])]
-        self._speaking: subprocess.Popen | None = None
         self._words = OnChange(self.get_logger())
         self.create_subscription(String, "speech", self._say, 10)
         self.create_timer(0.5, self._look_after)
@@ -61,6 +57,11 @@ class Speaker(Node):
             self._speaking.kill()
             self._speaking.wait()
         self._speaking = None
+
+    def destroy_node(self) -> None:
+        """Nobody goes on speaking for a node that is gone."""
+        self.silence()
+        super().destroy_node()
 
     def _say(self, msg: String) -> None:
         self.silence()
@@ -89,17 +90,7 @@ class Speaker(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Speak until stopped; exit code 1 when there is nothing to speak with."""
-    stopping = begin_until_signal(args)
-    try:
-        speaker = Speaker()
-    except InputError as error:
-        rclpy.logging.get_logger("clue_speaker").fatal(str(error))
-        rclpy.shutdown()
-        sys.exit(1)
-    try:
-        spin_until(stopping, speaker)
-    finally:
-        speaker.silence()
+    run_node("clue_speaker", Speaker, args)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
+import rclpy.logging
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
+
+from clue_ros.ros.begin import begin_until_signal
+from clue_ros.types import InputError
 
 
 def spin_some(executor: SingleThreadedExecutor, seconds: float, log: RcutilsLogger) -> None:
@@ -38,9 +43,16 @@ def spin(*nodes: Node) -> None:
         spin_some(executor, 1.0, nodes[0].get_logger())
 
 
-def spin_until(stopping: list[int], node: Node) -> None:
-    """Run the node's callbacks until a signal is noted in the list (`begin_until_signal`); then it is destroyed and rclpy shut down,
-    in order."""
+def run_node(name: str, make: Callable[[], Node], args: list[str] | None = None) -> None:
+    """The whole program of a node that needs no more than its callbacks: until SIGINT or SIGTERM; then it is destroyed and rclpy
+    shut down, in order. What keeps it from starting is told under `name`, and ends the program with exit code 1."""
+    stopping = begin_until_signal(args)
+    try:
+        node = make()
+    except InputError as error:
+        rclpy.logging.get_logger(name).fatal(str(error))
+        rclpy.shutdown()
+        sys.exit(1)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stopping:

@@ -23,7 +23,7 @@ from clue_ros.vlm.preprocess import middle, to_pixel_values
 from clue_ros.vlm.tokens import LOCATIONS, Grammar, box_to_locations, locations_to_box
 
 MAX_QUESTION, MAX_LABEL = 48, 8  # tokens
-BEAMS = 4  # texts that are followed at once
+BEAMS, MORE_BEAMS = 4, 8  # texts that are followed at once; where the likeliest one is not what is wanted
 UNLIKELY = 0.02  # probability of a question that nobody who knows the language would ask here
 NEAR = LOCATIONS * 8 // 100  # a corner this many locations away is still that of the same object
 
@@ -137,28 +137,29 @@ class Vlm:
         earlier questions, has found it when its probability is above one half; else a beam search looks for it."""
         spoken, greedy = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
         if greedy < math.log(0.5):
-            found, likelihood = self._search(prefill)
-            spoken = found if likelihood > greedy else spoken
-        return Question(self.grammar.text(spoken))
+            found, likelihood = self._search(prefill, BEAMS)
+            spoken, greedy = max((spoken, greedy), (found, likelihood), key=lambda said: said[1])
+        return Question(self.grammar.text(spoken), math.exp(greedy))
 
     @torch.inference_mode()
     def another_question(self, prefill: Prefill, refused: Callable[[str], bool]) -> Question | None:
         """The likeliest question that is not refused; None when the beam search meets none, or an unlikely one."""
-        spoken, logp = self._search(prefill, lambda tokens: refused(self.grammar.text(tokens)))
+        spoken, logp = self._search(prefill, MORE_BEAMS, lambda tokens: refused(self.grammar.text(tokens)))
         text = self.grammar.text(spoken)
         whole = len(spoken) < MAX_QUESTION and not refused(text)
-        return Question(text) if whole and logp >= math.log(UNLIKELY) else None
+        return Question(text, math.exp(logp)) if whole and logp >= math.log(UNLIKELY) else None
 
-    def _search(self, prefill: Prefill, refused: Callable[[list[int]], bool] = lambda _: False) -> tuple[list[int], float]:
-        """The likeliest text after the condition token that a beam finds, and its log probability; the prefill's cache stays as
-        it is."""
+    def _search(self, prefill: Prefill, width: int, refused: Callable[[list[int]], bool] = lambda _: False,
+                ) -> tuple[list[int], float]:
+        """The likeliest text after the condition token that a beam of that width finds, and its log probability; the prefill's
+        cache stays as it is."""
         cache, position = together(prefill.branch()), itertools.count(prefill.length)
 
         def step(tokens: list[int], rows: list[int]) -> Tensor:
             cache.reorder_cache(torch.tensor(rows, device=self.device))
             embeddings = self._embed(torch.tensor(tokens, device=self.device)[:, None])
             return self._only_text(self._logits(self._decoder(embeddings, cache, next(position))[:, -1])).log_softmax(-1)
-        return likeliest(step([self.grammar.clarify], [0])[0], step, self.grammar.eos, BEAMS, MAX_QUESTION, refused)
+        return likeliest(step([self.grammar.clarify], [0])[0], step, self.grammar.eos, width, MAX_QUESTION, refused)
 
     @torch.inference_mode()
     def locate(self, prefill: Prefill, size: tuple[int, int], near: Box | None = None) -> Grounding:

@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
 
 import pytest
+import torch
 
-from clue_ros.devices import pick_device, pick_dtype
+from clue_ros.devices import pick_device, pick_dtype, pick_threads, usable_cores
 from clue_ros.model_folder import embedded, find, load
 from clue_ros.types import ModelError
 
@@ -79,6 +81,18 @@ def test_devices_and_dtypes_are_checked_in_words():
         pick_device("gpu0")
     with pytest.raises(ModelError, match="float8"):
         pick_dtype("float8", pick_device("cpu"))
+
+
+@pytest.mark.parametrize("quota, share", [("max 100000\n", None), ("150000 100000\n", 1), ("50000 100000\n", 1), ("no quota", None)])
+def test_a_containers_quota_bounds_the_threads(tmp_path, quota, share):
+    (tmp_path / "cpu.max").write_text(quota)
+    assert usable_cores(tmp_path / "cpu.max") == (share or len(os.sched_getaffinity(0))) == (share or usable_cores(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("asked, weights, device, threads", [
+    (3, 5_000_000, "cpu", 3), (0, 5_000_000, "cpu", 1), (0, 3_000_000_000, "cpu", usable_cores()), (0, 3_000_000_000, "cuda:0", 1)])
+def test_a_small_model_computes_with_one_thread_which_nothing_else_can_hold_up(asked, weights, device, threads):
+    assert pick_threads(asked, weights, torch.device(device)) == threads
 
 
 def test_a_model_for_the_cpu_touches_no_gpu(monkeypatch):

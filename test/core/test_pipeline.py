@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from clue_ros.data.records import Picture, Record, read_photo
-from clue_ros.dialog import Dialog, meaning
+from clue_ros.dialog import Dialog, meaning, places_offered
 from clue_ros.evaluation.records import _prediction
 from clue_ros.model_folder import embedded, load
-from clue_ros.pipeline import SAME, SURE, WHICH
+from clue_ros.pipeline import CONFIDENT, SAME, SURE, WHICH
 from clue_ros.types import Ambiguity, Box, Candidate, Frame, Grounding, Question
 
 SIDES = "do you mean the one on the left or the one on the right?"
@@ -109,6 +109,30 @@ def test_a_decoder_without_words_asks_which_one_once(clue, asked, monkeypatch):
     assert (asked_now := clue.look(frame, dialog).outcome) == Question(WHICH)
     again = clue.look(frame, dialog.ask(asked_now.text).answer("the nearest"))
     assert isinstance(again.outcome, Grounding) and again.in_doubt
+
+
+@pytest.mark.parametrize("probability", [0.95, 0.3])
+def test_a_colour_that_the_decoder_only_guesses_is_not_asked_about_but_the_place_is(clue, asked, probability, monkeypatch):
+    frame, dialog, _ = asked
+    prefill, colour = clue.prefill(frame, dialog.prompt), Question("do you mean the red mug or the blue mug?", probability)
+    monkeypatch.setattr(clue.vlm, "question", lambda prefill: colour)
+    known = probability > CONFIDENT
+    place = clue.new_question(prefill, dialog.prompt)
+    assert place == colour if known else places_offered(place.text)
+    once_more = clue.new_question(prefill, dialog.ask(place.text).answer("any").prompt)
+    assert meaning(once_more.text) != meaning(place.text)  # and not twice about the same places
+    monkeypatch.setattr(clue.vlm, "another_question", lambda prefill, refused: None)
+    assert clue.new_question(prefill, dialog.prompt) == colour  # where no places come to mind, it is better than none
+
+
+def test_the_probability_of_a_question_is_of_that_question(clue, asked):
+    frame, dialog, _ = asked
+    prefill = clue.prefill(frame, dialog.prompt)
+    said = [clue.vlm.question(prefill)]
+    while (another := clue.vlm.another_question(prefill, lambda text: text in [q.text for q in said])) is not None:
+        said.append(another)
+    chances = [q.probability for q in said]
+    assert len(said) >= 2 and chances == sorted(chances, reverse=True) and 0.5 < sum(chances) <= 1.0001
 
 
 def test_what_is_logged_of_a_dialog_is_what_the_robot_would_do(clue, asked, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_ros.dialog import Dialog, Place, meaning, picks_an_offer, place_taken
+from clue_ros.dialog import Dialog, Place, meaning, picks_an_offer, place_taken, places_offered
 from clue_ros.types import Box, Frame, InputError, Turn
 
 numbers = st.floats(0, 100)
@@ -75,3 +75,12 @@ ROW = "do you mean the one on the left, the one in the middle or the one on the 
     ("do you mean the one on the left?", "left", None), ("do you mean the red block or the blue block?", "the red one", None)])
 def test_a_place_is_taken_where_both_sides_were_offered(question, answer, place):
     assert place_taken(Turn(question, answer)) == place
+
+
+@pytest.mark.parametrize("question, places", [
+    ("do you mean the one on the left or the one on the right?", ("left", "right")), (ROW, ("left", "middle", "right")),
+    ("Bottom or top?", ("top", "bottom")), ("do you mean the small one or the big one?", ()), ("", ()),
+    ("the one in the middle or the one on the right?", ()),  # no two opposite sides
+    ("the left one, the right one or the top one?", ())])  # one may be two of them
+def test_the_places_that_a_question_offers(question, places):
+    assert places_offered(question) == places

@@ -1,7 +1,6 @@
 """clue_node as a process of its own: what it starts with, memory, the network."""
 
 import json
-import os
 import resource
 import shutil
 import signal
@@ -15,7 +14,6 @@ import torch
 from clue_ros.detector.network import channel_count
 from clue_ros.model_folder import embedded
 from clue_ros.msg import GroundedObject
-from clue_ros.ros.node import usable_cores
 from company import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Manager
 from processes import SLOW_NODE, end, small, wait_for
 
@@ -94,12 +92,6 @@ def test_an_empty_list_is_told_at_start(run_node):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in output
     assert "a parameter was given without a value, or as an empty list: give it one, or leave it out" in output
-
-
-@pytest.mark.parametrize("quota, share", [("max 100000\n", None), ("150000 100000\n", 1), ("50000 100000\n", 1), ("no quota", None)])
-def test_a_containers_quota_bounds_the_threads(tmp_path, quota, share):
-    (tmp_path / "cpu.max").write_text(quota)
-    assert usable_cores(tmp_path / "cpu.max") == (share or len(os.sched_getaffinity(0))) == (share or usable_cores(tmp_path / "none"))
 
 
 def test_torch_is_in_memory_only_once_a_model_is_loaded():

@@ -52,8 +52,8 @@ def describe(model: str, clue: Clue) -> Provenance:
     """Of a model that was loaded by this name. Reads its files once more: about a second for each gigabyte. ModelError."""
     folder = find(model)
     return Provenance(model, folder.resolve(), hash_model(folder), clue.threshold,
-                      clue.calibration.data if clue.calibration else "", str(clue.vlm.device),
-                      str(clue.vlm.model.dtype).removeprefix("torch."), versions(), commit())
+                      clue.calibration.data if clue.calibration else "", str(clue.vlm.device), clue.vlm.dtype, versions(),
+                      commit())
 
 
 def hash_model(folder: Path) -> dict[str, tuple[str, ...]]:

@@ -64,7 +64,7 @@ def nodes(context):
     depth = {} if value["depth"].lower() in ("", "true", "false") else {"depth": value["depth"]}
     topics = {name: value[name] for name in ("image", "camera_info") if value[name] != name} | depth
     if value["threads"] and not value["threads"].isdecimal():
-        raise RuntimeError(f"threads:={value['threads']} is no number: give one such as 2, or 0 for as many as the node may use")
+        raise RuntimeError(f"threads:={value['threads']} is no number: give one such as 2, or 0 for what the node takes by itself")
     given |= {"threads": int(value["threads"])} if value["threads"] else {}
     named = [camera.strip().partition("=") for camera in value["cameras"].strip("[]").split(",") if camera.strip()]
     if named:

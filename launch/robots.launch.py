@@ -1,6 +1,6 @@
 """A clue_node for each robot, in the robot's namespace.
 
-    ros2 launch clue_ros robots.launch.py robots:=robot1,robot2 threads:=1
+    ros2 launch clue_ros robots.launch.py robots:=robot1,robot2
     ros2 launch clue_ros robots.launch.py robots:=robot1,robot2 image:=camera/color/image_raw model:=/models/mine
 
 Every other argument is one of clue.launch.py and holds for all of them; relative topics are the robot's own.

@@ -112,7 +112,8 @@ def _evaluate(a: argparse.Namespace) -> None:
           + ("." if risk is None else f", to act wrongly in at most {risk:g} of prompts like those it was calibrated on."))
     if a.json:
         report.write(table, {"suite": a.suite, "data": str(data), "model": str(a.model), "seed": a.seed, "limit": a.limit,
-                             "risk": risk, "threshold": clue.threshold, **more}, a.json)
+                             "risk": risk, "threshold": clue.threshold, "device": str(clue.vlm.device),
+                             "dtype": clue.vlm.dtype, **more}, a.json)
 
 
 def _predict(a: argparse.Namespace) -> None:

@@ -48,8 +48,7 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
             raise InputError(str(error)) from error
     seen = _seen(clue, data, seed, limit)
     names = " and ".join(Path(one.data).name + one.part.words() for one in data)
-    numbers = str(clue.vlm.model.dtype).removeprefix("torch.")
-    precision = "" if numbers == "float32" else f", in {numbers}"
+    precision = "" if clue.vlm.dtype == "float32" else f", in {clue.vlm.dtype}"
     try:
         after, calibration = conformal(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, risk=risk,
                                        seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}{precision}")

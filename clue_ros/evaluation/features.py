@@ -16,7 +16,7 @@ from clue_ros.data import it2p
 from clue_ros.data.records import Picture, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.network import View, channels_of
-from clue_ros.evaluation.looks import Target, is_hit
+from clue_ros.evaluation.looks import Target, acting_is_wrong, is_hit
 from clue_ros.evaluation.suites import in_turn, pairs_of
 from clue_ros.files import replacing
 from clue_ros.pipeline import Belief, Clue
@@ -65,8 +65,8 @@ class Features:
 
     @property
     def wrong(self) -> np.ndarray:
-        """bool[n], as `looks.Seen.wrong`."""
-        return self.ambiguous | (self.right == 0)
+        """bool[n]: `acting_is_wrong`."""
+        return acting_is_wrong(self.ambiguous, self.right)
 
     def __len__(self) -> int:
         return len(self.ambiguous)

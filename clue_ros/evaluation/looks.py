@@ -22,6 +22,12 @@ def is_hit(box: Box, target: Target) -> bool:
     return box.iou(target) >= 0.5 if isinstance(target, Box) else box.contains(*target)
 
 
+def acting_is_wrong(ambiguous: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """bool[n]: whether acting at once would be: the prompt fits several objects, so that even the right one would be a guess, or
+    the box is not the object in mind. ambiguous bool[n], right float[n]: as in `Seen`."""
+    return ambiguous | (right == 0)
+
+
 @dataclass(frozen=True)
 class Look:
     """What one look gave. ambiguous: the truth. right: whether the box, had the robot acted at once, is the object in mind;
@@ -67,9 +73,8 @@ class Seen:
 
     @property
     def wrong(self) -> np.ndarray:
-        """bool[n]: acting at once would be wrong: the prompt fits several objects, so that even the right one would be a
-        guess, or the box is not the object in mind."""
-        return self.ambiguous | (self.right == 0)
+        """bool[n]: `acting_is_wrong`."""
+        return acting_is_wrong(self.ambiguous, self.right)
 
     @property
     def asks_probability(self) -> np.ndarray:

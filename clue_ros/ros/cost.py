@@ -1,7 +1,6 @@
 """What several cameras cost: one node with so many of them, and so many nodes with one each, on this machine.
 
-    python -m clue_ros.ros.cost --cameras 1 2 4 --nodes 2
-    python -m clue_ros.ros.cost --cameras --nodes 2 4 --threads 1       many nodes: each with a share of the cores
+    python -m clue_ros.ros.cost --cameras 1 2 4 --nodes 2 4
 
 Prints a Markdown table. Every camera sends 640 x 480 pixels five times a second; every instruction is a clear one, one look
 from words to box, its time taken from the moment it is published to the outcome's arrival.
@@ -119,7 +118,7 @@ def main(args: list[str] | None = None) -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cameras", type=int, nargs="*", default=[1, 2, 4], help="of one node, a row each")
-    parser.add_argument("--nodes", type=int, nargs="*", default=[], help="with one camera each, a row each; best with --threads")
+    parser.add_argument("--nodes", type=int, nargs="*", default=[], help="with one camera each, a row each")
     parser.add_argument("--rounds", type=int, default=60, help="instructions of each kind")
     parser.add_argument("--threads", type=int, default=0, help="the parameter of that name, of each node")
     options = parser.parse_args(args)

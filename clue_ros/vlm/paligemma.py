@@ -92,6 +92,11 @@ class Vlm:
         """Where the weights are."""
         return self.model.device
 
+    @property
+    def dtype(self) -> str:
+        """The numbers it computes with, such as "bfloat16"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
     @torch.inference_mode()
     def encode(self, frame: Frame, zoom: float = 1.0) -> Tensor:
         """Image features in the decoder's space, float[1, N, d], of the frame or, with a zoom above 1, of its middle; computed

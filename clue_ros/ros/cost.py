@@ -1,6 +1,7 @@
 """What several cameras cost: one node with so many of them, and so many nodes with one each, on this machine.
 
     python -m clue_ros.ros.cost --cameras 1 2 4 --nodes 2 4
+    python -m clue_ros.ros.cost --cameras 1 --busy 2         beside two programs that keep a core busy each
 
 Prints a Markdown table. Every camera sends 640 x 480 pixels five times a second; every instruction is a clear one, one look
 from words to box, its time taken from the moment it is published to the outcome's arrival.
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +108,18 @@ def measure(nodes: int, cameras: int, step: Step, rounds: int, threads: int, fol
                     _share_of_a_core(processes), np.array(one), np.array(together))
 
 
+@contextmanager
+def busy(programs: int) -> Iterator[None]:
+    """Beside so many programs that never wait; each in a session of its own, between which Linux shares the cores out."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(programs)]
+    try:
+        yield
+    finally:
+        for program in started:
+            program.kill()
+            program.wait()
+
+
 def _share_of_a_core(processes: list[psutil.Process]) -> float:
     """Percent, over some seconds."""
     def spent() -> float:
@@ -120,6 +135,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--cameras", type=int, nargs="*", default=[1, 2, 4], help="of one node, a row each")
     parser.add_argument("--nodes", type=int, nargs="*", default=[], help="with one camera each, a row each")
     parser.add_argument("--rounds", type=int, default=60, help="instructions of each kind")
+    parser.add_argument("--busy", type=int, default=0, help="programs beside it that compute without end")
     parser.add_argument("--threads", type=int, default=0, help="the parameter of that name, of each node")
     options = parser.parse_args(args)
     if min([*options.cameras, *options.nodes, options.rounds], default=1) < 1:
@@ -127,7 +143,7 @@ def main(args: list[str] | None = None) -> None:
     keep_apart()
     step = next(step for step in read_script(demo_folder()) if step.expect == BOX)
     print(HEAD, flush=True)
-    with ended_in_order(), tempfile.TemporaryDirectory() as folder:
+    with ended_in_order(), tempfile.TemporaryDirectory() as folder, busy(options.busy):
         try:
             for nodes, cameras in [*((1, n) for n in options.cameras), *((n, 1) for n in options.nodes)]:
                 print(measure(nodes, cameras, step, options.rounds, options.threads, Path(folder)).row(), flush=True)

@@ -106,7 +106,7 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
     try:
         return Vlm(model.to(where), tokenizer)
     except InputError as error:
-        raise ModelError(f"{folder / 'base/tokenizer.json'} cannot be used: {error}") from error
+        raise ModelError(f"{Path(base) / 'tokenizer.json'} cannot be used: {error}") from error
 
 
 def base_of(folder: Path) -> str | Path:

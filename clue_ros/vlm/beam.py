@@ -7,6 +7,7 @@ beginning of many sentences, none of which is the likeliest one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from torch import Tensor
 
@@ -14,9 +15,10 @@ Step = Callable[[list[int], list[int]], Tensor]
 
 
 def likeliest(first: Tensor, step: Step, eos: int, width: int, most: int,
-              refused: Callable[[list[int]], bool] = lambda _: False) -> tuple[list[int], float]:
+              refused: Callable[[list[int]], bool] = lambda _: False, least: float = -inf) -> tuple[list[int], float]:
     """The best of the texts that the beam meets, and its log probability, the end included; a text of `most` tokens is cut off.
-    refused: texts that must not be it, though others may begin like them.
+    refused: texts that must not be it, though others may begin like them. least: log probability below which no text is wanted:
+    none and -inf where all are.
 
     first: float[V], log probabilities of the first token. step(tokens, rows): float[k, V] log probabilities after the k texts
     go on by these tokens, each after the text that stood in that row before. -inf for a token that must not come.
@@ -27,12 +29,14 @@ def likeliest(first: Tensor, step: Step, eos: int, width: int, most: int,
         ranked = score.flatten().topk(min(2 * width, score.numel()))  # of twice as many at least half do not end
         going: list[tuple[float, list[int], int]] = []
         for value, index in zip(ranked.values.tolist(), ranked.indices.tolist()):
+            if value == -inf or value < least:
+                break
             row, token = divmod(index, score.shape[1])
             if token == eos:
                 done += [] if refused(texts[row]) else [(value, texts[row])]
-            elif len(going) < width and value > -float("inf"):
+            elif len(going) < width:
                 going.append((value, [*texts[row], token], row))
-        best = max(done, default=(-float("inf"), []))
+        best = max(done, default=(-inf, []))
         if not going or best[0] >= going[0][0]:  # a text can only become less likely
             return best[1], best[0]
         if length == most:

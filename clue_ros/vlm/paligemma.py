@@ -149,13 +149,12 @@ class Vlm:
     @torch.inference_mode()
     def another_question(self, prefill: Prefill, refused: Callable[[str], bool]) -> Question | None:
         """The likeliest question that is not refused; None when the beam search meets none, or an unlikely one."""
-        spoken, logp = self._search(prefill, MORE_BEAMS, lambda tokens: refused(self.grammar.text(tokens)))
-        text = self.grammar.text(spoken)
-        whole = len(spoken) < MAX_QUESTION and not refused(text)
-        return Question(text, math.exp(logp)) if whole and logp >= math.log(UNLIKELY) else None
+        spoken, logp = self._search(prefill, MORE_BEAMS, lambda tokens: refused(self.grammar.text(tokens)), math.log(UNLIKELY))
+        whole = 0 < len(spoken) < MAX_QUESTION  # a longer one was cut off
+        return Question(self.grammar.text(spoken), math.exp(logp)) if whole else None
 
     def _search(self, prefill: Prefill, width: int, refused: Callable[[list[int]], bool] = lambda _: False,
-                ) -> tuple[list[int], float]:
+                least: float = -math.inf) -> tuple[list[int], float]:
         """The likeliest text after the condition token that a beam of that width finds, and its log probability; the prefill's
         cache stays as it is."""
         cache, position = together(prefill.branch()), itertools.count(prefill.length)
@@ -164,7 +163,8 @@ class Vlm:
             cache.reorder_cache(torch.tensor(rows, device=self.device))
             embeddings = self._embed(torch.tensor(tokens, device=self.device)[:, None])
             return self._only_text(self._logits(self._decoder(embeddings, cache, next(position))[:, -1])).log_softmax(-1)
-        return likeliest(step([self.grammar.clarify], [0])[0], step, self.grammar.eos, width, MAX_QUESTION, refused)
+        return likeliest(step([self.grammar.clarify], [0])[0], step, self.grammar.eos, width, MAX_QUESTION, refused,
+                        least)
 
     @torch.inference_mode()
     def locate(self, prefill: Prefill, size: tuple[int, int], near: Box | None = None) -> Grounding:

@@ -22,6 +22,7 @@ LOCATIONS = 1024
 MAX_TEXT = 1000  # characters of one instruction or answer
 UNUSABLE = ("Cc", "Cf", "Cs")  # Unicode's control characters, invisible marks (of direction, tags ...) and surrogates
 ROLES = ("assistant:", "user:")
+CONDITION = "clarify"
 
 
 def clean_text(text: str, what: str = "instruction") -> str:
@@ -83,17 +84,24 @@ class Grammar:
         return number
 
     def _condition(self) -> int:
-        """`<clarify>` where the vocabulary has it (models trained here), else the plain word, one token in Gemma's."""
-        if "<clarify>" in self.tokenizer.get_vocab():
+        """`<clarify>` where the vocabulary has it (models trained here), else the word after a blank, one token in Gemma's; without
+        the blank it is two there."""
+        if not self._condition_is_a_word:
             return self._token("<clarify>")
-        word = self.tokenizer.encode("clarify", add_special_tokens=False)
+        word = self._spell(f" {CONDITION}")
         if len(word) != 1:
-            raise InputError("the tokenizer has neither a token <clarify> nor the word clarify as one token")
+            raise InputError(f"the tokenizer has neither a token <clarify> nor the word {CONDITION}, after a blank, as one token: it is "
+                             "no PaliGemma's")
         return word[0]
 
     @cached_property
+    def _condition_is_a_word(self) -> bool:
+        return f"<{CONDITION}>" not in self.tokenizer.get_vocab()
+
+    @cached_property
     def _reserved(self) -> re.Pattern[str]:
-        names = sorted((*self.tokenizer.get_added_vocab(), *ROLES), key=len, reverse=True)
+        words = [CONDITION] if self._condition_is_a_word else []
+        names = sorted((*self.tokenizer.get_added_vocab(), *ROLES, *words), key=len, reverse=True)
         return re.compile("|".join(re.escape(name) for name in names if name.strip()), re.IGNORECASE)
 
     @property
@@ -107,8 +115,8 @@ class Grammar:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def plain(self, text: str) -> tuple[int, ...]:
-        """Token ids of text as text: the name of a special token or of a role inside it is cut in two, so that it is
-        spelled out."""
+        """Token ids of text as text: the name of a special token or of a role inside it, and the condition where it is a word, is
+        cut in two, so that it is spelled out."""
         ids: list[int] = []
         start = 0
         for found in self._reserved.finditer(text):

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from clue_ros.vlm.tokens import LOCATIONS
+from clue_ros.vlm.tokens import CONDITION, LOCATIONS
 
 LOCATION_TOKENS = tuple(f"<loc{i:04d}>" for i in range(LOCATIONS))
-CLARIFY = "<clarify>"
+CLARIFY = f"<{CONDITION}>"
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<image>", CLARIFY)
 
 

@@ -13,7 +13,7 @@ from clue_ros.vlm.beam import likeliest
 END = 0
 
 
-def searched(transitions, start, width, most=4, refused=lambda text: False):
+def searched(transitions, start, width, most=4, refused=lambda text: False, least=-np.inf):
     """By the beam, in a language whose next word depends on the last one alone: log P float[V, V] and float[V]."""
     texts = [[]]
 
@@ -21,7 +21,7 @@ def searched(transitions, start, width, most=4, refused=lambda text: False):
         nonlocal texts
         texts = [[*texts[row], token] for token, row in zip(tokens, rows)]
         return torch.stack([transitions[text[-1]] for text in texts])
-    return likeliest(start, step, END, width, most, refused)
+    return likeliest(start, step, END, width, most, refused, least)
 
 
 def likelihoods(transitions, start, most=4):
@@ -77,3 +77,12 @@ def test_a_refused_text_gives_way_to_the_next_best_and_not_to_nothing():
 def test_all_words_forbidden_is_nothing_to_say():
     nothing = torch.full((3,), -torch.inf)
     assert searched(nothing.expand(3, 3), nothing, 2)[0] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10 ** 6), st.floats(-6, -0.1))
+def test_what_is_less_likely_than_wanted_is_not_found_and_the_rest_as_ever(seed, least):
+    table = (3 * torch.randn(4, 4, generator=torch.Generator().manual_seed(seed))).log_softmax(-1)
+    every = searched(table, table[0], 64, most=3)
+    wanted = searched(table, table[0], 64, most=3, least=least)
+    assert wanted == (every if every[1] >= least else ([], -np.inf))

@@ -71,11 +71,11 @@ class Place:
 
 def places_offered(question: str) -> tuple[str, ...]:
     """The two opposite sides of the picture that a question offers, in the order of `ORDERS`, with the middle where it offers that
-    too; none where it asks about anything else."""
-    named = _places(question)
+    too; none where it asks about anything else, be it "the mug left of the bowl or the one right of the plate"."""
+    options = {option - COURTESY for option in meaning(question)}
     for order in ORDERS:
-        there = tuple(word for word in order if word in named)
-        if named == set(there) and {order[0], order[-1]} <= named:
+        there = tuple(word for word in order if {word} in options)
+        if {order[0], order[-1]} <= set(there) and len(there) == len(options):
             return there
     return ()
 

@@ -14,11 +14,14 @@ from clue_ros.types import InputError
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Where to write the file or folder that shall lie at `path`, instead of what may lie there: it gets there when the block ends
-    without an error, so that a stop in the middle leaves nothing half-written under the final name. What an error leaves of it goes."""
+    without an error, so that a stop in the middle leaves nothing half-written under the final name. What an error leaves of it goes.
+    InputError for a file that would take the place of a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.part{path.suffix}")  # with its ending, which some writers choose a format by
     try:
         yield part
+        if part.is_file() and path.is_dir():
+            raise InputError(f"{path} is a folder: give the name of a file")
     except Exception:
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
         raise

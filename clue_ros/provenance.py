@@ -87,6 +87,12 @@ def hash_files(folder: Path, name: str) -> tuple[str, ...]:
     return tuple(lines[shown] for shown in sorted(lines))
 
 
+def shared_pictures(lines: tuple[str, ...], others: tuple[str, ...]) -> int:
+    """How many pictures of two data sets are the same, byte by byte, by the lines of `hash_files`."""
+    first, second = ({line.split()[0] for line in found if line.endswith((".jpg", ".png"))} for found in (lines, others))
+    return len(first & second)
+
+
 def digest(lines: tuple[str, ...]) -> str:
     """One SHA-256 of the lines of `hash_files`, as `sha256sum` has it of its own output; "" for no lines."""
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest() if lines else ""

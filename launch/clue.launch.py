@@ -78,6 +78,9 @@ def nodes(context):
     shown = named[0][0] if named else ""  # RViz shows one camera: the first
     in_rviz = [("image", topics.get(f"{shown}/image", f"{shown}/image")),
                *((name, f"{shown}/{name}") for name in ("heatmap", "heatmap/image"))] if shown else remapped
+    if value["image_transport"] == "compressed":  # the raw image would cross the network for RViz alone
+        in_rviz = [("image", f"{shown}/heatmap/image" if shown else "heatmap/image"),
+                   *(pair for pair in in_rviz if pair[0] != "image")]
     logger = ".".join([*filter(None, value["namespace"].split("/")), "clue_node"])
     enclave = ["--enclave", value["enclave"]] if value["enclave"] else []
     namespace = LaunchConfiguration("namespace")

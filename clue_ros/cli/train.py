@@ -146,15 +146,20 @@ def _ambiguity(a: argparse.Namespace) -> None:
 
 
 def _check_validation(a: argparse.Namespace) -> None:
-    """InputError for pairs that there are none of, which would be found out only when the training is over."""
+    """InputError for pairs that there are none of, which would be found out only when the training is over, or that are trained on."""
     from clue_ros.data.scenes import SceneImages
     from clue_ros.evaluation.suites import pairs_of
+    from clue_ros.provenance import hash_files, shared_pictures
     from clue_ros.types import InputError
     if a.validation and a.reader != "tabletop":
         raise InputError("--validation takes pairs of the tabletop: leave it out, then `clue-train calibrate "
                          f"--model {a.out / 'model'} --reader {a.reader}` on data of your own")
+    taught = tuple(line for data in a.data for line in hash_files(Path(data), "")) if a.validation else ()
     for folder in a.validation or ():
         pairs_of(SceneImages(folder), a.seed)
+        if count := shared_pictures(taught, hash_files(folder, "")):
+            raise InputError(f"{folder} holds {count} pictures of the data to train on, as data of one seed do: its risk would promise too "
+                             "much. Write it with a seed of its own")
 
 
 def _assemble(a: argparse.Namespace) -> None:

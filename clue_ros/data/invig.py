@@ -1,7 +1,7 @@
 """InViG (Zhang et al. 2023, `jxu124/invig` on the Hugging Face hub): photographs, and dialogs that find one object in each.
 
 A row is one image: `ref_list[{bbox, category, dialog, dialog_cn, id}]`, `image_info{file_name, height, id, width}`,
-`image{bytes, path}`. bbox: pixels x1 y1 x2 y2. dialog: pairs; pair 0 is ["", request], later ones [question, answer].
+`image{bytes, path}`. bbox: x1 y1 x2 y2, in pixels or as fractions of the image. dialog: pairs; pair 0 is ["", request], later ones [question, answer].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from clue_ros.data.fields import clip, expect, field, image_size, numbers, parse_json, read_bytes, read_json_lines, words
-from clue_ros.data.records import Picture, Reading, Record
+from clue_ros.data.records import Picture, Reading, Record, in_pixels
 from clue_ros.types import Box, InputError, Prompt, Turn
 
 FORMATS = (".parquet", ".jsonl", ".json")
@@ -48,7 +48,8 @@ def _records(path: str | Path, split: str | None, images: str | Path | None, dia
             at = f"{where}, ref_list[{k}]"
             x1, y1, x2, y2 = numbers(field(expect(ref, dict, at), "bbox", list, at), f'{at}: field "bbox"')
             name = f"{field(info, 'id', str, where)}/{field(ref, 'id', str, at)}"
-            box = clip(Box(x1, y1, x2, y2), picture.size)
+            scale = picture.size if max(x2, y2) <= 1 else (1, 1)  # some write fractions; no object is a pixel small
+            box = clip(in_pixels(Box(x1, y1, x2, y2), scale), picture.size)
             if box is None:
                 skipped["dialog whose box has no area inside the image"] += 1
             elif said := _dialog(ref, dialog, at, skipped):

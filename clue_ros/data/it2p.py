@@ -53,7 +53,8 @@ def read_commands(folder: str | Path) -> list[Command]:
 
 def _commands(folder: Path, skipped: Counter[str]) -> Iterator[Command]:
     if not all((folder / name).is_dir() for name in ("images", "commands", "ambiguous")):
-        raise FileNotFoundError(f"{folder} is no IT2P data set: it needs images/, commands/ and ambiguous/")
+        raise FileNotFoundError(f"{folder} is no IT2P data set: it needs images/, commands/ and ambiguous/; docs/data-sets.md "
+                                "has the line that makes them of the published ones")
     for file in sorted((folder / "commands").glob("*.txt")):
         clear = [_clear(line, file, number) for number, line in _lines(file)]
         doubtful_file = folder / "ambiguous" / file.name

@@ -19,7 +19,7 @@ from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, verdict_s
 from clue_ros.evaluation.metrics import bootstrap, risk_scores
 from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
-from clue_ros.types import Box, InputError, TooLongError
+from clue_ros.types import Box, InputError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,17 +38,21 @@ def look_at(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None)
 
 
 def _each(take: Callable[[Record], T], drawn: Iterator[Record]) -> Iterator[T]:
-    """What is made of each record; those whose words are more than the model can read are left out, and told at the end."""
-    left_out = []
+    """What is made of each record; those whose picture cannot be used, or whose words are more than the model can read, are left out,
+    and told at the end. InputError where that is all of them."""
+    left_out, made = [], 0
     for record in drawn:
         try:
-            made = take(record)
-        except TooLongError as error:
+            taken = take(record)
+        except InputError as error:
             left_out.append(f"{record.id}: {error}")
         else:
-            yield made
+            made += 1
+            yield taken
+    if left_out and not made:
+        raise InputError(f"none of {len(left_out)} prompts can be used, the first {left_out[0]}")
     if left_out:
-        log.warning("left out %d prompts that the model cannot read, the first %s", len(left_out), left_out[0])
+        log.warning("left out %d prompts that cannot be used, the first %s", len(left_out), left_out[0])
 
 
 def _drawn(data: Labelled, rng: np.random.Generator, limit: int | None, keep: Callable[[Record], bool]) -> Iterator[Record]:
@@ -85,8 +89,10 @@ def write_predictions(clue: Clue, data: Labelled, file: Path, seed: int = 0, lim
     """What the model says of each record, labelled or not, as JSON lines that `predictions` scores; returns how many.
 
     The box is where it would point if it acted at once, also where it asks; the question is null where it does not.
-    InputError when there is nothing to look at.
+    InputError when there is nothing to look at, or the file is a folder.
     """
+    if file.is_dir() or not file.name:
+        raise InputError(f"{file} is a folder: give the name of a file")
     count = 0
     with replacing(file) as part, part.open("w", encoding="utf-8") as lines:
         drawn = _drawn(data, np.random.default_rng(seed), limit, lambda record: True)

@@ -15,6 +15,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from clue_ros.evaluation.variants import Variant
 from clue_ros.files import as_it_reads_back, keep_settings, kept_settings
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
-from clue_ros.provenance import code_hash, commit, digest, hash_files, hash_model, versions
+from clue_ros.provenance import code_hash, commit, digest, hash_files, hash_model, shared_pictures, versions
 from clue_ros.types import InputError
 
 BEHIND = "AUROC behind ours"
@@ -61,12 +62,14 @@ class Data:
     seed: int
 
     def digests(self) -> dict[str, str]:
-        """A hash of what each folder holds now. InputError where two of them hold the same: rows would be scored on what they were
-        fitted to."""
-        found = {name: digest(hash_files(folder, "")) for name, folder in vars(self).items() if isinstance(folder, Path)}
-        if len(set(found.values())) < len(found):
-            raise InputError(f"two of {', '.join(f'{name} {getattr(self, name)}' for name in found)} hold the same: give each its own data")
-        return found
+        """A hash of what each folder holds now. InputError where two of them hold a picture in common: rows would be scored on what
+        they were fitted to."""
+        found = {name: hash_files(folder, "") for name, folder in vars(self).items() if isinstance(folder, Path)}
+        for one, other in combinations(found, 2):
+            if count := shared_pictures(found[one], found[other]):
+                raise InputError(f"{one} {getattr(self, one)} and {other} {getattr(self, other)} hold {count} pictures in common, as data "
+                                 "of one seed do: write each with a seed of its own")
+        return {name: digest(lines) for name, lines in found.items()}
 
     def readers(self) -> dict[str, Callable]:
         """Name of each set to what gives its prompts."""

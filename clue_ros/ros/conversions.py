@@ -5,6 +5,9 @@ Pixels are those of the source image, as everywhere: x right, y down, (0, 0) the
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from array import array
 from collections.abc import Iterable
 from functools import cache
@@ -20,6 +23,9 @@ from clue_ros.msg import AmbiguityHeatmap, CandidateBox
 from clue_ros.types import Ambiguity, Box, Candidate, Frame
 
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")  # those that every release of cv_bridge agrees about
+TRIAL = """from cv_bridge import CvBridge
+from sensor_msgs.msg import Image
+CvBridge().imgmsg_to_cv2(Image(height=1, width=1, encoding="bgr8", step=3, data=bytes(3)), "rgb8")"""
 FROM_RGB = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGB2RGBA, "bgra8": cv2.COLOR_RGB2BGRA,
             "mono8": cv2.COLOR_RGB2GRAY}
 
@@ -41,15 +47,16 @@ def frame_from_image(msg: Image | CompressedImage) -> Frame:
 
 @cache
 def cv_bridge():
-    """A CvBridge that works; None where there is none (it is not among the ROS wheels), or one that was built for another numpy,
-    which shows only when it converts."""
-    try:
-        from cv_bridge import CvBridge
-        bridge = CvBridge()
-        bridge.imgmsg_to_cv2(Image(height=1, width=1, encoding="bgr8", step=3, data=array("B", bytes(3))), "rgb8")
-        return bridge
-    except Exception:  # ImportError mostly; what a library that does not fit raises is its own affair
+    """A CvBridge that works; None where there is none (it is not among the ROS wheels), or one that was built for another numpy (apt's
+    beside pip's numpy 2), which shows only when it converts, and ends the process then: so it is tried in another one first."""
+    if importlib.util.find_spec("cv_bridge") is None:
         return None
+    try:
+        subprocess.run([sys.executable, "-c", TRIAL], check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    from cv_bridge import CvBridge
+    return CvBridge()
 
 
 def nanoseconds(stamp: Time) -> int:

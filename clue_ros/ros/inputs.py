@@ -131,7 +131,8 @@ class Inputs:
                     "one below it is meant")
         if publishers:
             return (f"no image on topic {topic}: {len(publishers)} publisher(s) there, but nothing was received; is the camera "
-                    "running? Images of one machine also get lost where shared memory has no room for them (docs/robustness.md)")
+                    "running? Images of one machine also get lost where shared memory has no room for them, as it never has for those of "
+                    "more than 15 MB (docs/robustness.md)")
         return f"no image on topic {topic}: nobody publishes it; {self._where_images_are()}"
 
     def _where_images_are(self) -> str:

@@ -74,9 +74,13 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
     def _apart(self, transition: Callable[[], None]) -> None:
         def run() -> None:
-            transition()
-            if self.executor is not None:
-                self.executor.wake()  # it looks at a waiting service only when something else happens
+            try:
+                transition()
+            except Exception as error:  # rclpy before Kilted raises where the state does not allow it
+                self.get_logger().error(f"a transition was refused: {type(error).__name__}: {error}")
+            finally:
+                if self.executor is not None:
+                    self.executor.wake()  # it looks at a waiting service only when something else happens
         self._transitions = [thread for thread in self._transitions if thread.is_alive()]
         self._transitions.append(threading.Thread(target=run, name="transition", daemon=True))
         self._transitions[-1].start()

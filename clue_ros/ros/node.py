@@ -58,6 +58,7 @@ def load_engine(settings: parameters.Settings, tell: Callable[[str], None] = lam
     use(pick_threads(settings.threads, clue.vlm.model.num_parameters(), clue.vlm.device))
     tell("the weights are read; warming up")
     clue.warm_up()
+    conversions.cv_bridge()  # tried now, not at the first look
     return clue
 
 

@@ -144,6 +144,9 @@ class Settings:
         return Limits(**{f.name: getattr(self, f.name) for f in fields(Limits)})
 
 
+RCLPYS_QOS = ("qos_overrides./clock.", "qos_overrides./parameter_events.")  # the subscriptions of this package take no overrides
+
+
 def declare(node: Node) -> Settings:
     """Declare the table on a node made with `automatically_declare_parameters_from_overrides`.
 
@@ -152,7 +155,7 @@ def declare(node: Node) -> Settings:
     given = {name: node.get_parameter(name).value for name in node.list_parameters([], 0).names}
     for name in given.keys() - ROWS.keys():
         nearest = difflib.get_close_matches(name, ROWS, n=1)
-        if not name.startswith("qos_overrides.") and name not in ("use_sim_time", "start_type_description_service"):
+        if not name.startswith(RCLPYS_QOS) and name not in ("use_sim_time", "start_type_description_service"):
             meant = f": is '{nearest[0]}' meant?" if nearest else ""
             node.get_logger().warning(f"there is no parameter '{name}'{meant}")
     for row in TABLE:

@@ -97,7 +97,9 @@ _ON_GPU = replace(_AMBIGUITY, loop=_JUDGE, images=32, settle=_LONG, settle_looks
 _HEAD_MEAN = {"head_mean": True, "layers": (3,), "closing": False}  # the paper's own map, of the words in a middle layer
 _LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
 # The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
-_PALIGEMMA2 = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
+_DEEP = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
+_PALIGEMMA2 = {"ivg": AdapterConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_DEEP, layers=(14,)),
+               "ambiguity": AdapterConfig(LoopConfig(steps=3000, learning_rate=5e-6, warmup=200), 2, 2, 1e-4, (14,), _DEEP)}
 
 CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | AdapterConfig]] = {
     "tabletop": {
@@ -140,9 +142,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
         "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), closing=True, settle=_SHORT, settle_looks=2,
                                    settle_batch=4),
     },
-    "paligemma2": {
-        "ivg": AdapterConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_PALIGEMMA2,
-                             layers=(14,)),
-        "ambiguity": AdapterConfig(LoopConfig(steps=3000, learning_rate=5e-6, warmup=200), 2, 2, 1e-4, (14,), _PALIGEMMA2),
-    },
+    "paligemma2": _PALIGEMMA2,
+    # For a GPU with less memory.
+    "paligemma2-24gb": {recipe: replace(config, prompts=1) for recipe, config in _PALIGEMMA2.items()},
 }

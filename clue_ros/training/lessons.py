@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 QUALITY = 95  # of the kept JPEG files
 LESSONS, DONE = "lessons", "lessons.jsonl"  # in a run's folder; in that, when all of them are written
 UNTOLD = "record that does not say what is right to answer"
+UNREADABLE = "record whose picture cannot be read"
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,15 @@ def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
     there are none, or when they teach only to ask or only to point: such a model would do nothing else."""
     done = folder / DONE
     if not done.is_file():
-        untold: Counter[str] = Counter()
+        left_out: Counter[str] = Counter()
         with replacing(done) as part, part.open("w", encoding="utf-8") as file:
             kinds = set()
-            for lesson in _written(labelled, folder, side, untold):
+            for lesson in _written(labelled, folder, side, left_out):
                 file.write(json.dumps(asdict(lesson)) + "\n")
                 kinds.add(lesson.example.question is None)
             _check_kinds(kinds, labelled)
-        if untold:
-            log.warning("%s: left out %d x %s", labelled.data, untold[UNTOLD], UNTOLD)
+        for reason, count in left_out.items():
+            log.warning("%s: left out %d x %s", labelled.data, count, reason)
     return [_read(json.loads(line)) for line in done.read_text(encoding="utf-8").splitlines()]
 
 
@@ -88,19 +89,27 @@ def _check_kinds(kinds: set[bool], labelled: Labelled) -> None:
                          "ambiguous")
 
 
-def _written(labelled: Labelled, folder: Path, side: int, untold: Counter[str]) -> Iterator[Lesson]:
+def _written(labelled: Labelled, folder: Path, side: int, left_out: Counter[str]) -> Iterator[Lesson]:
     """Lessons in the order of their records; records about one picture follow one another."""
-    name, number = None, -1
+    name, number, unreadable = None, -1, None
     for record in tqdm(labelled.read(), desc="lessons"):
         if not labelled.part.holds(record.picture.group):
             continue
         another = record.picture.name != name
-        if (lesson := lesson_of(record, number + another)) is None:
-            untold[UNTOLD] += 1
+        try:
+            if record.picture.name == unreadable:
+                raise InputError(UNREADABLE)
+            lesson = lesson_of(record, number + another)
+            small = squash(record.picture.frame().rgb, side) if lesson and another else None
+        except InputError:
+            unreadable = record.picture.name
+            left_out[UNREADABLE] += 1
+            continue
+        if lesson is None:
+            left_out[UNTOLD] += 1
             continue
         if another:
             name, number = record.picture.name, lesson.picture
-            small = squash(record.picture.frame().rgb, side)
             (folder / f"{number}.jpg").write_bytes(
                 cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
         yield lesson

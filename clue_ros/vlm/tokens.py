@@ -151,9 +151,10 @@ class Grammar:
         return (*self.plain(" " + label), self.eos)
 
     def question_suffix(self, question: str) -> tuple[int, ...]:
-        """The condition token, the question and eos; the token alone where nobody worded a question."""
+        """The condition token, the question and eos. Where nobody worded a question the token alone, so that a model keeps the words
+        it has; with eos where it has none, as with the vocabulary of a published base."""
         if not question:
-            return (self.clarify,)
+            return (self.clarify, self.eos) if self._condition_is_a_word else (self.clarify,)
         return (self.clarify, *self.plain(question), self.eos)
 
     def text(self, ids: list[int]) -> str:

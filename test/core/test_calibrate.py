@@ -14,6 +14,7 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation import predictions
 from clue_ros.evaluation.calibrate import calibrate
 from clue_ros.evaluation.records import _drawn, records, write_predictions
+from clue_ros.files import replacing
 from clue_ros.model_folder import embedded, load
 from clue_ros.tabletop.scene import read_scenes
 from clue_ros.types import InputError
@@ -119,8 +120,34 @@ def test_words_that_are_more_than_the_model_can_read_are_left_out_and_told(model
     file.write_text(json.dumps(record))
     clue, every, others = load(model, "cpu"), len(list(Labelled(instances, "coco").read())), instances.with_name("log.jsonl")
     written = write_predictions(clue, Labelled(file, "coco"), others)
-    assert 0 < written < every and f"left out {every - written} prompts that the model cannot read, the first " in caplog.text
+    assert 0 < written < every and f"left out {every - written} prompts that cannot be used, the first " in caplog.text
     assert "碗" not in others.read_text()
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_told(model, instances, caplog):
+    record, data, log = json.loads(instances.read_text()), Labelled(instances, "coco"), instances.with_name("log.jsonl")
+    clue, every = load(model, "cpu"), len(list(data.read()))
+    pictures = [instances.parent / image["file_name"] for image in record["images"]]
+    pictures[0].write_bytes(pictures[0].read_bytes()[:100])
+    written = write_predictions(clue, data, log)
+    assert 0 < written < every and f"left out {every - written} prompts that cannot be used" in caplog.text
+    assert pictures[0].name in caplog.text and pictures[0].name not in log.read_text()
+    for picture in pictures[1:]:
+        picture.write_bytes(b"")
+    with pytest.raises(InputError, match=f"none of {every} prompts can be used, the first .*{pictures[0].name} is no readable image"):
+        write_predictions(clue, data, log)
+    assert log.read_text()  # what was there stays
+
+
+def test_a_log_takes_the_place_of_no_folder(model, instances, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("dear")
+    for out in (tmp_path / "mine", Path(".")):
+        with pytest.raises(InputError, match="is a folder: give the name of a file"):
+            write_predictions(load(model, "cpu"), Labelled(instances, "coco"), out)
+    with pytest.raises(InputError, match="is a folder"), replacing(tmp_path / "mine") as part:
+        part.write_text("a file")
+    assert (tmp_path / "mine/notes.txt").read_text() == "dear" and not list(tmp_path.glob("*.part*"))
 
 
 def test_prompts_of_one_kind_are_nothing_to_calibrate_on(model, instances):

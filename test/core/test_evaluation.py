@@ -89,11 +89,13 @@ def test_peaks_of_the_mean_map_are_counted():
 
 
 def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="two of train .* hold the same"):
-        table.Data(pairs, pairs, pairs, None, None, 2500, None, 1, 3).digests()
     folders = [shutil.copytree(pairs, tmp_path / name) for name in ("train", "held-out", "test", "unseen")]
+    (folders[0] / "note.txt").write_text("another folder, but the same pictures")
+    with pytest.raises(InputError, match="train .* and held_out .* hold [0-9]+ pictures in common"):
+        table.Data(*folders, None, 2500, None, 1, 3).digests()
     for folder in folders:
-        (folder / "note.txt").write_text(folder.name)
+        for file in (folder / "images").iterdir():
+            file.write_bytes(file.read_bytes() + folder.name.encode())  # behind the picture's end
     data = table.Data(*folders, None, 2500, None, 1, 3)
     other = shutil.copytree(trained, tmp_path / "other")  # with a detector of its own
     save_file({name: 2 * weight for name, weight in load_file(other / "detector/model.safetensors").items()},

@@ -43,6 +43,11 @@ def test_every_question_is_a_record_and_the_last_has_the_box(tmp_path):
     assert last.picture.frame().size == (80, 60) and reading.skipped == {"closing remark, no question": 1}
 
 
+def test_a_box_in_fractions_of_the_image_is_the_same_box(tmp_path):
+    *_, last = read_invig(write(tmp_path, row(bbox=(10 / 80, 20 / 60, 30.5 / 80, 50 / 60))))
+    assert last.boxes[0].iou(Box(10, 20, 30.5, 50)) > 0.999
+
+
 def test_a_closing_remark_with_a_reply_stays_in_the_dialog(tmp_path):
     records = list(read_invig(write(tmp_path, row([["", "a cup"], ["you mean the left one.", "the right one"]]))))
     assert [r.question for r in records] == [None]

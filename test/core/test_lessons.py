@@ -40,6 +40,18 @@ def invig(folder, count=3):
     return Labelled(file, "invig")
 
 
+def test_pictures_that_cannot_be_read_teach_nothing_and_are_told(tmp_path, caplog):
+    data = invig(tmp_path)
+    rows = [json.loads(line) for line in data.data.read_text().splitlines()]
+    whole = keep_lessons(data, tmp_path / "whole", 64)
+    rows[1]["image"]["bytes"] = base64.b64encode(b"cut").decode()
+    data.data.write_text("\n".join(map(json.dumps, rows)))
+    found = keep_lessons(data, tmp_path / "kept", 64)
+    assert [k.picture for k in found] == [0, 0, 1, 1] and [k.example for k in found] == [k.example for k in whole if k.picture != 1]
+    assert "left out 2 x record whose picture cannot be read" in caplog.text
+    assert len(list((tmp_path / "kept").glob("*.jpg"))) == 2
+
+
 @pytest.fixture
 def batches(trained, tmp_path):
     """Of that file, for the debug base."""

@@ -55,6 +55,7 @@ def test_in_gemmas_vocabulary_the_condition_is_a_word_after_a_blank_which_nobody
         assert not special(gemma) & set(typed)
     assert gemma.text(list(gemma.plain("please clarify it"))) == "please clarify it"
     assert gemma.clarify in gemma.no_text and gemma.question_suffix("which one?")[0] == gemma.clarify
+    assert gemma.question_suffix("") == (gemma.clarify, gemma.eos)  # a published base has no words to ask in
 
 
 @pytest.mark.parametrize("size", [(640, 480), (250, 250), (1920, 1080), (31, 77)])

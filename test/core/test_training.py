@@ -234,6 +234,10 @@ def test_a_calibration_stays_with_the_weights_it_was_made_with(trained, tmp_path
     made.save(model / "detector")
     assert load(assemble(*parts, model), "cpu").calibration == made  # made once more, of the same
     assert load(assemble(*parts[:2], model / "detector", tmp_path / "copy"), "cpu").calibration == made
+    shutil.rmtree(shutil.copytree(model, tmp_path / "bare") / "adapter")
+    dataclasses.replace(made, weights=calibrated_weights(tmp_path / "bare")).save(tmp_path / "bare/detector")
+    moved = (tmp_path / "bare").rename(tmp_path / "moved")  # without an adapter it is known wherever it lies, too
+    assert load(moved, "cpu").calibration.weights == calibrated_weights(moved) != made.weights
     other = shutil.copytree(trained / "adapter", tmp_path / "other")
     weights = load_file(other / "adapter_model.safetensors")
     save_file({name: weight + 0.01 for name, weight in weights.items()}, other / "adapter_model.safetensors", {"format": "pt"})

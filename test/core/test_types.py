@@ -81,6 +81,9 @@ def test_a_place_is_taken_where_both_sides_were_offered(question, answer, place)
     ("do you mean the one on the left or the one on the right?", ("left", "right")), (ROW, ("left", "middle", "right")),
     ("Bottom or top?", ("top", "bottom")), ("do you mean the small one or the big one?", ()), ("", ()),
     ("the one in the middle or the one on the right?", ()),  # no two opposite sides
-    ("the left one, the right one or the top one?", ())])  # one may be two of them
+    ("the left one, the right one or the top one?", ()),  # one may be two of them
+    ("do you mean the left mug or the right mug?", ("left", "right")), ("the one on the left or the one on the left?", ()),
+    ("do you mean the mug left of the bowl or the one right of the plate?", ()),  # neither need be the leftmost
+    ("do you mean the person with his left hand up or the one with the right one?", ())])
 def test_the_places_that_a_question_offers(question, places):
     assert places_offered(question) == places

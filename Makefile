@@ -23,7 +23,7 @@ demo: build
 # Tests talk to nobody but themselves, whatever robot is on the network.
 test: build
 	@tools/system_packages.sh gl .venv/bin/python || true
-	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(ENV) python -m pytest test
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(ENV) python -m pytest test
 
 venv: $(VENV)
 $(VENV): $(wildcard requirements/*.txt) tools/make_venv.sh tools/patch_wheels.py

@@ -1,7 +1,8 @@
 """InViG (Zhang et al. 2023, `jxu124/invig` on the Hugging Face hub): photographs, and dialogs that find one object in each.
 
 A row is one image: `ref_list[{bbox, category, dialog, dialog_cn, id}]`, `image_info{file_name, height, id, width}`,
-`image{bytes, path}`. bbox: x1 y1 x2 y2, in pixels or as fractions of the image. dialog: pairs; pair 0 is ["", request], later ones [question, answer].
+`image{bytes, path}`. bbox: x1 y1 x2 y2, in pixels or as fractions of the image. dialog: pairs; pair 0 is ["", request], later
+ones [question, answer].
 """
 
 from __future__ import annotations

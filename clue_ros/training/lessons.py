@@ -75,9 +75,9 @@ def keep_lessons(labelled: Labelled, folder: Path, side: int) -> list[Lesson]:
             for lesson in _written(labelled, folder, side, left_out):
                 file.write(json.dumps(asdict(lesson)) + "\n")
                 kinds.add(lesson.example.question is None)
+            for reason, count in left_out.items():
+                log.warning("%s: left out %d x %s", labelled.data, count, reason)
             _check_kinds(kinds, labelled)
-        for reason, count in left_out.items():
-            log.warning("%s: left out %d x %s", labelled.data, count, reason)
     return [_read(json.loads(line)) for line in done.read_text(encoding="utf-8").splitlines()]
 
 
@@ -95,10 +95,11 @@ def _written(labelled: Labelled, folder: Path, side: int, left_out: Counter[str]
     for record in tqdm(labelled.read(), desc="lessons"):
         if not labelled.part.holds(record.picture.group):
             continue
+        if record.picture.name == unreadable:
+            left_out[UNREADABLE] += 1
+            continue
         another = record.picture.name != name
         try:
-            if record.picture.name == unreadable:
-                raise InputError(UNREADABLE)
             lesson = lesson_of(record, number + another)
             small = squash(record.picture.frame().rgb, side) if lesson and another else None
         except InputError:

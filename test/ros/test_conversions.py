@@ -54,7 +54,8 @@ def test_cv_bridge_and_our_own_table_agree(encoding):
 @pytest.mark.parametrize("fails", ["raise ImportError('numpy.core.multiarray failed to import')", "os.kill(os.getpid(), signal.SIGSEGV)"])
 def test_a_cv_bridge_of_another_numpy_is_done_without(tmp_path, monkeypatch, fails):
     """As apt's, where pip installed a newer numpy: it imports, and fails or crashes when it converts."""
-    (tmp_path / "cv_bridge.py").write_text(f"import os\nimport signal\n\n\nclass CvBridge:\n    def imgmsg_to_cv2(self, *_):\n        {fails}\n")
+    (tmp_path / "cv_bridge.py").write_text("import os\nimport signal\n\n\nclass CvBridge:\n    def imgmsg_to_cv2(self, *_):\n"
+                                           f"        {fails}\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     conversions.cv_bridge.cache_clear()

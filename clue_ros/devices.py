@@ -48,8 +48,8 @@ def gpu_has_bf16(device: torch.device | str = "cuda") -> bool:
 
 def pick_threads(threads: int, weights: int, device: torch.device) -> int:
     """Of the CPU, 0 is one for a model of few weights, or one on a GPU; else all `usable_cores`. Threads that share a step wait for
-    the slowest of them, many hundred times a look: of two on two cores, a third process that is busy slows a small model from 80 ms
-    a look to 4 s, where one thread takes 80 ms all the same."""
+    the slowest of them, many hundred times a look: with two on two cores, one busy program of somebody else slows a small
+    model's look from 0.06 s to 4 s; with one it takes 0.06 s all the same."""
     if threads:
         return threads
     return usable_cores() if device.type == "cpu" and weights >= SMALL else 1

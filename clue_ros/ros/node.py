@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import cv2
 import rclpy
-import rclpy.logging
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
@@ -33,7 +32,7 @@ from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
 from clue_ros.ros.request import Event
 from clue_ros.ros.session import Session
-from clue_ros.ros.spinning import spin_some
+from clue_ros.ros.spinning import made, spin_some
 from clue_ros.ros.view import View
 from clue_ros.ros.words import shown
 from clue_ros.ros.worker import Engine, Worker
@@ -224,12 +223,7 @@ def main(args: list[str] | None = None, load: Load = load_engine) -> None:
     """Run the node until SIGINT or SIGTERM; exit code 1 when a parameter cannot be used."""
     stopping = begin_until_signal(args)  # so that the last outcome can still be published
     sys.setswitchinterval(0.0005)  # seconds; a picture or a word must not wait 5 ms for a thread that computes
-    try:
-        node = ClueNode(load)
-    except InputError as error:
-        rclpy.logging.get_logger("clue_node").fatal(str(error))
-        rclpy.shutdown()
-        sys.exit(1)
+    node = made("clue_node", lambda: ClueNode(load))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stopping:

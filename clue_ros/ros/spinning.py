@@ -43,16 +43,21 @@ def spin(*nodes: Node) -> None:
         spin_some(executor, 1.0, nodes[0].get_logger())
 
 
-def run_node(name: str, make: Callable[[], Node], args: list[str] | None = None) -> None:
-    """The whole program of a node that needs no more than its callbacks: until SIGINT or SIGTERM; then it is destroyed and rclpy
-    shut down, in order. What keeps it from starting is told under `name`, and ends the program with exit code 1."""
-    stopping = begin_until_signal(args)
+def made(name: str, make: Callable[[], Node]) -> Node:
+    """The node. What keeps it from being made is told under `name`, and ends the program with exit code 1."""
     try:
-        node = make()
+        return make()
     except InputError as error:
         rclpy.logging.get_logger(name).fatal(str(error))
         rclpy.shutdown()
         sys.exit(1)
+
+
+def run_node(name: str, make: Callable[[], Node], args: list[str] | None = None) -> None:
+    """The whole program of a node, `made`, that needs no more than its callbacks: until SIGINT or SIGTERM; then it is destroyed and
+    rclpy shut down, in order."""
+    stopping = begin_until_signal(args)
+    node = made(name, make)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stopping:

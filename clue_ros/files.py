@@ -11,6 +11,12 @@ from pathlib import Path
 from clue_ros.types import InputError
 
 
+def check_file(path: Path) -> None:
+    """InputError where a file cannot be written, since a folder is there."""
+    if path.is_dir() or not path.name:
+        raise InputError(f"{path} is a folder: give the name of a file")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Where to write the file or folder that shall lie at `path`, instead of what may lie there: it gets there when the block ends
@@ -20,8 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f"{path.stem}.part{path.suffix}")  # with its ending, which some writers choose a format by
     try:
         yield part
-        if part.is_file() and path.is_dir():
-            raise InputError(f"{path} is a folder: give the name of a file")
+        if part.is_file():
+            check_file(path)
     except Exception:
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
         raise

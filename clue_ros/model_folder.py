@@ -85,8 +85,8 @@ def calibrated_weights(folder: Path) -> str:
     """One SHA-256 of what a calibration is of: the weights of adapter and detector, and what base they are for. Of the base's own
     weights its configuration has to do: those of a published model take minutes to read."""
     base, known = base_of(folder), hashlib.sha256()
-    for file, else_ in ((Path(base) / "config.json", str(base)), (folder / ADAPTER[1], "no adapter"), (folder / DETECTOR, "no detector")):
-        known.update(file.read_bytes() if file.is_file() else else_.encode())
+    for file, instead in ((Path(base) / "config.json", str(base)), (folder / ADAPTER[1], "no adapter"), (folder / DETECTOR, "no detector")):
+        known.update(file.read_bytes() if file.is_file() else instead.encode())
     return known.hexdigest()
 
 

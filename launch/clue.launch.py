@@ -74,23 +74,21 @@ def nodes(context):
                                "remap <camera>/<topic> with `ros2 run clue_ros clue_node --ros-args -r front/depth:=...`")
         given["cameras"] = [name for name, _, _ in named]
         topics = {f"{name}/image": topic for name, _, topic in named if topic}
-    remapped = list(topics.items())
     shown = named[0][0] if named else ""  # RViz shows one camera: the first
-    in_rviz = [("image", topics.get(f"{shown}/image", f"{shown}/image")),
-               *((name, f"{shown}/{name}") for name in ("heatmap", "heatmap/image"))] if shown else remapped
+    in_rviz = {"image": topics.get(f"{shown}/image", f"{shown}/image"),
+               **{name: f"{shown}/{name}" for name in ("heatmap", "heatmap/image")}} if shown else dict(topics)
     if value["image_transport"] == "compressed":  # the raw image would cross the network for RViz alone
-        in_rviz = [("image", f"{shown}/heatmap/image" if shown else "heatmap/image"),
-                   *(pair for pair in in_rviz if pair[0] != "image")]
+        in_rviz["image"] = in_rviz.get("heatmap/image", "heatmap/image")
     logger = ".".join([*filter(None, value["namespace"].split("/")), "clue_node"])
     enclave = ["--enclave", value["enclave"]] if value["enclave"] else []
     namespace = LaunchConfiguration("namespace")
     return [
         Node(package="clue_ros", executable="clue_node", name="clue_node", namespace=namespace, output="screen",
              parameters=[LaunchConfiguration("params_file"), given],
-             remappings=remapped,
+             remappings=list(topics.items()),
              arguments=["--ros-args", "--log-level", f"{logger}:={value['log_level']}", *enclave]),
         Node(package="rviz2", executable="rviz2", name="clue_rviz", namespace=namespace, output="log",
-             remappings=in_rviz, arguments=["-d", share("config", "clue.rviz")],
+             remappings=list(in_rviz.items()), arguments=["-d", share("config", "clue.rviz")],
              condition=IfCondition(LaunchConfiguration("rviz"))),
     ]
 

@@ -17,7 +17,7 @@ from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Record, draw
 from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, verdict_scores
 from clue_ros.evaluation.metrics import bootstrap, risk_scores
-from clue_ros.files import replacing
+from clue_ros.files import check_file, replacing
 from clue_ros.pipeline import Clue
 from clue_ros.types import Box, InputError
 
@@ -91,8 +91,7 @@ def write_predictions(clue: Clue, data: Labelled, file: Path, seed: int = 0, lim
     The box is where it would point if it acted at once, also where it asks; the question is null where it does not.
     InputError when there is nothing to look at, or the file is a folder.
     """
-    if file.is_dir() or not file.name:
-        raise InputError(f"{file} is a folder: give the name of a file")
+    check_file(file)  # before the looks, which take long
     count = 0
     with replacing(file) as part, part.open("w", encoding="utf-8") as lines:
         drawn = _drawn(data, np.random.default_rng(seed), limit, lambda record: True)

@@ -140,11 +140,10 @@ class Vlm:
     def question(self, prefill: Prefill) -> Question:
         """The likeliest text after the condition token; only plain text can come out. Greedy decoding, which is guessed from
         earlier questions, has found it when its probability is above one half; else a beam search looks for it."""
-        spoken, greedy = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
-        if greedy < math.log(0.5):
-            found, likelihood = self._search(prefill, BEAMS)
-            spoken, greedy = max((spoken, greedy), (found, likelihood), key=lambda said: said[1])
-        return Question(self.grammar.text(spoken), math.exp(greedy))
+        spoken, logp = self._say(self.grammar.clarify, prefill.branch(), prefill.length, MAX_QUESTION, self._drafts)
+        if logp < math.log(0.5):
+            spoken, logp = max((spoken, logp), self._search(prefill, BEAMS), key=lambda said: said[1])
+        return Question(self.grammar.text(spoken), math.exp(logp))
 
     @torch.inference_mode()
     def another_question(self, prefill: Prefill, refused: Callable[[str], bool]) -> Question | None:

@@ -22,7 +22,8 @@ LOCATIONS = 1024
 MAX_TEXT = 1000  # characters of one instruction or answer
 UNUSABLE = ("Cc", "Cf", "Cs")  # Unicode's control characters, invisible marks (of direction, tags ...) and surrogates
 ROLES = ("assistant:", "user:")
-CONDITION = "clarify"
+CONDITION = "clarify"  # where the vocabulary has no token of its own for it
+CLARIFY = f"<{CONDITION}>"
 
 
 def clean_text(text: str, what: str = "instruction") -> str:
@@ -87,16 +88,16 @@ class Grammar:
         """`<clarify>` where the vocabulary has it (models trained here), else the word after a blank, one token in Gemma's; without
         the blank it is two there."""
         if not self._condition_is_a_word:
-            return self._token("<clarify>")
+            return self._token(CLARIFY)
         word = self._spell(f" {CONDITION}")
         if len(word) != 1:
-            raise InputError(f"the tokenizer has neither a token <clarify> nor the word {CONDITION}, after a blank, as one token: it is "
+            raise InputError(f"the tokenizer has neither a token {CLARIFY} nor the word {CONDITION}, after a blank, as one token: it is "
                              "no PaliGemma's")
         return word[0]
 
     @cached_property
     def _condition_is_a_word(self) -> bool:
-        return f"<{CONDITION}>" not in self.tokenizer.get_vocab()
+        return CLARIFY not in self.tokenizer.get_vocab()
 
     @cached_property
     def _reserved(self) -> re.Pattern[str]:

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from clue_ros.vlm.tokens import CONDITION, LOCATIONS
+from clue_ros.vlm.tokens import CLARIFY, LOCATIONS
 
 LOCATION_TOKENS = tuple(f"<loc{i:04d}>" for i in range(LOCATIONS))
-CLARIFY = f"<{CONDITION}>"
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<image>", CLARIFY)
 
 

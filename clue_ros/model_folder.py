@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from clue_ros.detector import calibration
 from clue_ros.detector.network import Detector, DetectorSettings, channel_count
+from clue_ros.detector.weighing import Weighing
 from clue_ros.devices import pick_device, pick_dtype
 from clue_ros.offline import network
 from clue_ros.pipeline import Clue
@@ -124,7 +125,7 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
     config, weights = folder / "config.json", folder / "model.safetensors"
     values = _json(config)
     try:
-        settings = DetectorSettings(**values)
+        settings, weighing = _detector_parts(values)
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{config} describes no detector: {_reason(error)}") from error
     text = vlm.model.config.get_text_config()
@@ -134,7 +135,7 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
                          f"{settings.channels}, {settings.grid}; this base has {text.num_hidden_layers} layers and gives "
                          f"{wanted[0]} channels and grid {wanted[1]}")
     check_weights(weights)
-    detector = Detector(settings)
+    detector = Detector(settings, weighing)
     try:
         detector.load_state_dict(load_file(weights))
     except RuntimeError as error:
@@ -147,13 +148,21 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
 def save_detector(detector: Detector, folder: Path) -> None:
     """Write detector/."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_detector_settings(detector.settings, folder)
+    save_detector_config(detector, folder)
     save_weights(detector.state_dict(), folder / "model.safetensors")
 
 
-def save_detector_settings(settings: DetectorSettings, folder: Path) -> None:
+def save_detector_config(detector: Detector, folder: Path) -> None:
     """Write what detector/ says beside its weights."""
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
+    parts = dataclasses.asdict(detector.settings) | dataclasses.asdict(detector.weighing)
+    (folder / "config.json").write_text(json.dumps(parts, indent=1) + "\n")
+
+
+def _detector_parts(values: dict) -> tuple[DetectorSettings, Weighing]:
+    """Inverse of what `save_detector_config` writes. TypeError for a name too many or too few, ValueError for a value."""
+    names = {field.name for field in dataclasses.fields(Weighing)}
+    return (DetectorSettings(**{name: value for name, value in values.items() if name not in names}),
+            Weighing(**{name: value for name, value in values.items() if name in names}))
 
 
 def save_weights(weights: dict[str, torch.Tensor], file: Path) -> None:

@@ -66,7 +66,7 @@ class Clue:
 
     def __init__(self, vlm: Vlm, detector: Detector, calibration: Calibration | None = None):
         self.vlm, self.detector, self.calibration = vlm, detector, calibration
-        self.threshold = calibration.threshold() if calibration else detector.settings.threshold
+        self.threshold = calibration.threshold() if calibration else detector.weighing.threshold
 
     def look(self, frame: Frame, dialog: Dialog) -> Decision:
         """One decision about what is meant: a question while in doubt and allowed to ask, else a grounding."""
@@ -125,7 +125,7 @@ class Clue:
             return Belief()
         earlier = Prompt(prompt.instruction, prompt.turns[:-1])
         before = self.prefill(frame, earlier)
-        seen = self.detector.judge([self._view(before)], frame.size).candidates
+        seen = self.detector.judge([self.view(before)], frame.size).candidates
         meant = sorted((c.box for c in seen if c.score >= SURE), key=lambda box: box.centre[place.axis])
         gaps = np.diff([box.centre[place.axis] for box in meant])
         told_apart = len(meant) == place.count and gaps.min() >= APART * frame.size[place.axis]
@@ -149,11 +149,13 @@ class Clue:
     def notice(self, prefill: Prefill, frame: Frame, prompt: Prompt) -> Ambiguity:
         """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask; and of those of a
         second view, where the detector was calibrated for one: objects that are larger, and cut into patches elsewhere."""
-        nearer = [self.prefill(frame, prompt, zoom) for zoom in self.detector.settings.zooms[1:]]
-        return self.detector.judge([*map(self._view, (prefill, *nearer))], frame.size, self.threshold)
+        nearer = [self.prefill(frame, prompt, zoom) for zoom in self.detector.weighing.zooms[1:]]
+        return self.detector.judge([*map(self.view, (prefill, *nearer))], frame.size, self.threshold)
 
-    def _view(self, prefill: Prefill) -> View:
-        maps = channels_of(prefill.maps, closing=self.detector.settings.closing)
+    def view(self, prefill: Prefill) -> View:
+        """What the detector reads of a prefill, in which more layers than its own may have been probed."""
+        own = [prefill.layers.index(layer) for layer in self.detector.settings.layers]
+        maps = channels_of(prefill.maps[own], closing=self.detector.settings.closing)
         return View(maps, self.vlm.log_odds_to_ask(prefill.logits))
 
 

@@ -52,7 +52,7 @@ class Plain:
         vlm, grammar, settings = self.vlm, self.vlm.grammar, self.detector.settings
         encoded = grammar.prefix(Dialog.start(instruction).prompt)
         ids, rows, views = torch.tensor([encoded.ids], device=vlm.device), [*np.flatnonzero(encoded.words), -1], []
-        for zoom in settings.zooms[::-1]:
+        for zoom in self.detector.weighing.zooms[::-1]:
             pixels = torch.from_numpy(to_pixel_values(middle(frame.rgb, zoom), vlm.side))[None]
             inputs = {"pixel_values": pixels.to(vlm.device, vlm.model.dtype), "do_sample": False}
             first = vlm.model.generate(input_ids=ids, token_type_ids=torch.zeros_like(ids), max_new_tokens=8 if zoom == 1 else 1,

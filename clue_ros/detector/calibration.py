@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clue_ros.detector.network import DetectorSettings, probability_of
+from clue_ros.detector.weighing import Weighing
 from clue_ros.types import RISK, InputError, ModelError
 
 FILE = "calibration.json"
@@ -26,11 +26,11 @@ def check_risk(risk: float) -> None:
         raise InputError(f"a risk lies between 0 and 1, got {risk}")
 
 
-Fit = Callable[[DetectorSettings, np.ndarray, np.ndarray, np.ndarray], DetectorSettings]  # as `calibrated`
+Fit = Callable[[Weighing, np.ndarray, np.ndarray, np.ndarray], Weighing]  # as `calibrated`
 
 
-def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray) -> DetectorSettings:
-    """Settings whose P is calibrated: Platt's scaling (1999) of two scores, the CNN's and the decoder's own.
+def calibrated(weighing: Weighing, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray) -> Weighing:
+    """A weighing whose P is calibrated: Platt's scaling (1999) of two scores, the CNN's and the decoder's own.
 
     score float[n]: the CNN's logits (`Ambiguity.cnn`); first_token float[n]: log odds that the decoder would ask; truth
     bool[n]: whether the prompt was ambiguous. A decoder that contradicts the CNN is left out. InputError when the CNN alone
@@ -43,12 +43,12 @@ def calibrated(settings: DetectorSettings, score: np.ndarray, first_token: np.nd
     if scale <= 0:
         raise InputError("the detector finds ambiguous prompts no likelier ambiguous than clear ones: train it further "
                          "(clue-train ambiguity) before you calibrate it")
-    return replace(settings, scale=scale, first_token=weight, shift=shift)
+    return replace(weighing, scale=scale, first_token=weight, shift=shift)
 
 
-def cross_fitted(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, group: np.ndarray,
-                 seed: int = 0, fit: Fit = calibrated) -> tuple[DetectorSettings, np.ndarray]:
-    """Settings calibrated on all prompts, and P of each, float64[n], by a scaling fitted without it: P of what it was fitted to
+def cross_fitted(weighing: Weighing, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, group: np.ndarray,
+                 seed: int = 0, fit: Fit = calibrated) -> tuple[Weighing, np.ndarray]:
+    """A weighing calibrated on all prompts, and P of each, float64[n], by a scaling fitted without it: P of what it was fitted to
     would look surer than it is.
 
     score, first_token, truth: as for `calibrated`. group int[n], from 0: prompts of one group are left out together, with a tenth
@@ -62,9 +62,9 @@ def cross_fitted(settings: DetectorSettings, score: np.ndarray, first_token: np.
         mine = fold == k
         if mine.all() or truth[~mine].all() or not truth[~mine].any():
             raise InputError("both clear and ambiguous prompts are needed, each about several pictures")
-        fitted = fit(settings, score[~mine], first_token[~mine], truth[~mine])
-        probability[mine] = probability_of(fitted, score[mine], first_token[mine])
-    return fit(settings, score, first_token, truth), probability
+        fitted = fit(weighing, score[~mine], first_token[~mine], truth[~mine])
+        probability[mine] = fitted.probability(score[mine], first_token[mine])
+    return fit(weighing, score, first_token, truth), probability
 
 
 def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float]:
@@ -139,15 +139,15 @@ class Calibration:
         return made
 
 
-def conformal(settings: DetectorSettings, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, wrong: np.ndarray,
+def conformal(weighing: Weighing, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, wrong: np.ndarray,
               group: np.ndarray, *, data: str = "", risk: float = RISK, seed: int = 0, fit: Fit = calibrated,
-              ) -> tuple[DetectorSettings, Calibration]:
-    """Settings whose P is calibrated and whose threshold keeps the risk, and what they were made from.
+              ) -> tuple[Weighing, Calibration]:
+    """A weighing whose P is calibrated and whose threshold keeps the risk, and what they were made from.
 
     score, first_token, truth: as for `calibrated`; wrong bool[n], data: as in `Calibration`. group [n]: any labels. InputError as
     `cross_fitted`.
     """
     _, number = np.unique(group, return_inverse=True)
-    settings, probability = cross_fitted(settings, score, first_token, truth, number, seed, fit)
+    weighing, probability = cross_fitted(weighing, score, first_token, truth, number, seed, fit)
     made = Calibration(data, tuple(map(float, probability)), tuple(map(bool, wrong)), tuple(map(int, number)), risk)
-    return replace(settings, threshold=made.threshold()), made
+    return replace(weighing, threshold=made.threshold()), made

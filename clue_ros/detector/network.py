@@ -18,23 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from clue_ros.detector.jitter import SYMMETRIES
+from clue_ros.detector.weighing import Weighing, bounded
 from clue_ros.types import Ambiguity, Box, Candidate, ModelError
 
 MOST = 4096  # of anything that is counted in a detector: a damaged file must not take the memory
 RIVALS = 3  # candidates that the verdict compares
 ABSENT = -12.0  # logit of a rival that is not there
-SUREST = 4.0  # log odds; no opinion about one view counts for more, since among unfamiliar things each is surer than it is right
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """Everything a detector file says beside its weights.
+    """The shape of a detector's CNN, which its weights fit.
 
     layers: probed decoder layers, 0-based, a middle one first. closing: whether the newline that closes the prompt is read
-    beside the words. channels: layers x heads, twice as many with `closing`. grid: image tokens a side. scale, first_token, shift:
-    calibration, P = sigmoid(scale x logit + first_token x log odds of the decoder's own first token + shift); with
-    first_token 0 it is Platt's. threshold: of the calibrated P. zoom: logit and log odds are the mean of two views, each `bounded`,
-    the whole picture and its middle that many times as large (test-time augmentation); 1: of the whole picture alone.
+    beside the words. channels: layers x heads, twice as many with `closing`. grid: image tokens a side. width: of the CNN's own
+    layers, in channels. head_mean: the mean of all channels is read, not each.
     """
 
     layers: tuple[int, ...]
@@ -42,11 +40,6 @@ class DetectorSettings:
     grid: int
     width: int = 32
     head_mean: bool = False
-    scale: float = 1.0
-    first_token: float = 0.0
-    shift: float = 0.0
-    threshold: float = 0.5
-    zoom: float = 1.0
     closing: bool = False
 
     def __post_init__(self) -> None:
@@ -56,22 +49,9 @@ class DetectorSettings:
         for name in ("channels", "grid", "width"):
             if type(value := getattr(self, name)) is not int or not 1 <= value <= MOST:
                 raise ValueError(f"{name} must be a whole number from 1 to {MOST}, got {value!r}")
-        for name in ("scale", "first_token", "shift", "threshold", "zoom"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a number, got {value!r}")
         for name in ("head_mean", "closing"):
             if type(value := getattr(self, name)) is not bool:
                 raise ValueError(f"{name} must be true or false, got {value!r}")
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ValueError(f"threshold must lie in 0..1, got {self.threshold}")
-        if not 1.0 <= self.zoom <= 2.0:
-            raise ValueError(f"zoom must lie in 1..2, got {self.zoom}")
-
-    @property
-    def zooms(self) -> tuple[float, ...]:
-        """Of every view that is taken, the whole picture first."""
-        return (1.0, self.zoom) if self.zoom > 1 else (1.0,)
 
 
 Maps = TypeVar("Maps", np.ndarray, Tensor)
@@ -86,18 +66,6 @@ def channels_of(maps: Maps, *, closing: bool) -> Maps:
 def channel_count(layers: Sequence[int], heads: int, *, closing: bool) -> int:
     """How many maps `channels_of` gives."""
     return len(layers) * (1 + closing) * heads
-
-
-def bounded(log_odds: np.ndarray) -> np.ndarray:
-    """float64 of the same shape: as they are near 0, never beyond +-`SUREST`."""
-    return SUREST * np.tanh(np.asarray(log_odds, np.float64) / SUREST)
-
-
-def probability_of(settings: DetectorSettings, cnn: np.ndarray | float, asks: np.ndarray | float) -> np.ndarray:
-    """Calibrated P(ambiguous), float64[n] or a number, of the CNN's logit and the log odds that the decoder would ask, each the mean
-    of the views' (`bounded`)."""
-    evidence = settings.scale * cnn + settings.first_token * asks + settings.shift
-    return 0.5 * (1 + np.tanh(0.5 * evidence))  # the logistic function, which cannot overflow so
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +94,9 @@ class Detector(nn.Module):
     an instruction is ambiguous when the second is as good as the first, wherever the two lie.
     """
 
-    def __init__(self, settings: DetectorSettings):
+    def __init__(self, settings: DetectorSettings, weighing: Weighing = Weighing()):
         super().__init__()
-        self.settings = settings
+        self.settings, self.weighing = settings, weighing
         width, inputs = settings.width, 1 if settings.head_mean else settings.channels
         self.body = nn.Sequential(
             nn.Conv2d(inputs, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
@@ -174,12 +142,12 @@ class Detector(nn.Module):
         found = self.from_all_sides(torch.from_numpy(np.stack([view.maps for view in views])).to(self.dense.weight.device))
         heat = found.cells[0].sigmoid().cpu().numpy()
         cnn, asks = (float(bounded(opinions).mean()) for opinions in (found.ambiguous.cpu().numpy(), [view.asks for view in views]))
-        probability = float(probability_of(s, cnn, asks))
+        probability = float(self.weighing.probability(cnn, asks))
         if not (math.isfinite(probability) and np.isfinite(heat).all()):
             raise ModelError("the detector's verdict is no number: use another dtype than the present one, or copy the "
                              "model again")
         candidates = candidates_of(found.cells[0], found.sides[0], size)
-        return Ambiguity(probability, s.threshold if threshold is None else threshold, heat, candidates, cnn, asks)
+        return Ambiguity(probability, self.weighing.threshold if threshold is None else threshold, heat, candidates, cnn, asks)
 
 
 def centres_of(grid: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from clue_ros.evaluation.looks import Seen
 from clue_ros.evaluation.records import look_at
 from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.files import replacing
-from clue_ros.model_folder import calibrated_weights, find, load, save_detector_settings
+from clue_ros.model_folder import calibrated_weights, find, load, save_detector_config
 from clue_ros.pipeline import Clue
 from clue_ros.types import RISK, InputError
 
@@ -29,7 +29,7 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
 
     P is fitted to all prompts; the threshold is of P's that were fitted without theirs (`cross_fitted`). Of the tabletop the
     counterfactual pairs are used. limit: at most so many prompts of each (pairs, of the tabletop). zoom: of the second view
-    (`DetectorSettings`), else as it is. device, dtype: as of `model_folder.load`; best those that the robot will use. InputError for
+    (`Weighing`), else as it is. device, dtype: as of `model_folder.load`; best those that the robot will use. InputError for
     a risk outside 0..1, a zoom outside 1..2, prompts that are all clear or all ambiguous, and the embedded model by its name.
     """
     check_risk(risk)  # before the data set is looked at, which takes long
@@ -43,22 +43,23 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
     clue = load(folder, device, dtype, calibrated=False)  # what is made anew may be damaged
     if zoom is not None:
         try:
-            clue.detector.settings = replace(clue.detector.settings, zoom=zoom)
+            clue.detector.weighing = replace(clue.detector.weighing, zoom=zoom)
         except ValueError as error:
             raise InputError(str(error)) from error
     seen = _seen(clue, data, seed, limit)
     names = " and ".join(Path(one.data).name + one.part.words() for one in data)
     precision = "" if clue.vlm.dtype == "float32" else f", in {clue.vlm.dtype}"
     try:
-        after, calibration = conformal(clue.detector.settings, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, risk=risk,
+        after, calibration = conformal(clue.detector.weighing, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, risk=risk,
                                        seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}{precision}")
     except InputError as error:
         raise InputError(f"{folder} is not calibrated on {', '.join(str(one.data) for one in data)}: {error}") from error
+    clue.detector.weighing = after
     detector = (folder / "detector").resolve()
     with replacing(detector) as part:  # never the one's P with the other's threshold
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(detector, part)
-        save_detector_settings(after, part)
+        save_detector_config(clue.detector, part)
         replace(calibration, weights=calibrated_weights(folder)).save(part)
     return (f"calibrated on {calibration.data}: P = sigmoid({after.scale:.3f} x the CNN's logit "
             f"{after.first_token:+.3f} x the first token's log odds {after.shift:+.3f}); "

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from clue_ros.data import it2p
 from clue_ros.data.records import Picture, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.network import View, channels_of
 from clue_ros.evaluation.looks import Target, acting_is_wrong, is_hit
 from clue_ros.evaluation.suites import in_turn, pairs_of
 from clue_ros.files import replacing
@@ -94,7 +93,7 @@ def photograph_prompts(folder: Path, seed: int, limit: int | None = None) -> Ite
 
 def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instances: bool = False) -> Views:
     """The features, from the file if an earlier run left them there. instances: also run `detect LABEL` (slow)."""
-    zooms = clue.detector.settings.zooms
+    zooms = clue.detector.weighing.zooms
     keys = [{f.name: f"{f.name} x{zoom:g}" for f in fields(Features)} for zoom in zooms]
     if file.is_file():
         kept = np.load(file, allow_pickle=False)
@@ -122,11 +121,10 @@ def _one(clue: Clue, asked: Asked, zooms: tuple[float, ...], instances: bool) ->
 
 def _seen(clue: Clue, prefill: Prefill) -> tuple:
     """What is in one prefill: `maps` to `margin`."""
-    vlm, settings = clue.vlm, clue.detector.settings
-    own = View(channels_of(prefill.maps[list(settings.layers)], closing=settings.closing))
+    vlm = clue.vlm
     likely = prefill.logits.softmax(-1).cpu()
     first = prefill.logits[vlm.grammar.first_location:][:LOCATIONS].softmax(-1).cpu().numpy()
-    return (prefill.maps[:, 0].astype(np.float16), prefill.hidden.cpu().numpy(), clue.detector.judge([own], (1, 1)).cnn,
+    return (prefill.maps[:, 0].astype(np.float16), prefill.hidden.cpu().numpy(), clue.detector.judge([clue.view(prefill)], (1, 1)).cnn,
             float(likely[vlm.grammar.clarify]), float(-(first * np.log(first + 1e-12)).sum()), _margin(first))
 
 

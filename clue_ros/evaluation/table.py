@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clue_ros.detector.calibration import Calibration, conformal, fit_platt
-from clue_ros.detector.network import DetectorSettings, probability_of
+from clue_ros.detector.weighing import Weighing
 from clue_ros.devices import pick_device, pick_dtype
 from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features, Views
@@ -102,18 +102,18 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
     whole_pictures = {name: views[0] for name, views in seen["adapted"].items()}
     tests = [name for name in data.readers() if name.startswith("dataset")]
-    settings = models["adapted"].detector.settings
+    ours = models["adapted"].detector
     layers = whole_pictures["train"].maps.shape[1]
-    rows = [*variants.rows(settings.layers[0], layers), *map(variants.first_token_of, others),
+    rows = [*variants.rows(ours.settings.layers[0], layers), *map(variants.first_token_of, others),
             *map(variants.own_cnn_of, detecting)]
     scores, probabilities = _judge(rows, seen, tests, rounds)
     _compare(scores, probabilities, whole_pictures, rounds)
     contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], whole_pictures[test], rounds)
                                           for test, mine in probabilities[one].items()}
-                 for one, other in variants.contrasts(settings.layers[0], detecting)}
+                 for one, other in variants.contrasts(ours.settings.layers[0], detecting)}
     whole = _whole_systems({kind: _recalibrated(clue, seen[kind]["held-out"]) for kind, clue in models.items()}, data, out)
     risks = {test: _risks(models["adapted"].calibration, whole_pictures[test],
-                          probability_of(settings, *_own_scores(seen["adapted"][test]))) for test in tests}
+                          ours.weighing.probability(*_own_scores(seen["adapted"][test]))) for test in tests}
     plots.draw(out, whole_pictures, probabilities, {row.name: {test: seen[row.model][test][0] for test in tests} for row in rows},
                scores, layers)
     (out / "table.json").write_text(json.dumps({
@@ -122,7 +122,7 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole),
                                                     ("risks", risks))}},
         indent=1) + "\n", encoding="utf-8")
-    views = f"every score is the mean of two views, the second {settings.zoom:g} times as large" if settings.zoom > 1 else "one view each"
+    views = f"every score is the mean of two views, the second {ours.weighing.zoom:g} times as large" if ours.weighing.zoom > 1 else "one view each"
     head = (f"Model {digest(tuple(line for part in own.values() for line in part))[:12]}; words drawn with seed {data.seed}; rows fitted "
             f"on {len(whole_pictures['train']) // 2} pairs, their P on {len(whole_pictures['held-out']) // 2}; {views}.")
     text = "\n\n".join([head, *(markdown(scores, test) for test in tests), _markdown_contrasts(contrasts, tests), _markdown_risks(risks),
@@ -179,7 +179,7 @@ def _models(model: str, also: Sequence[Path], device: str) -> dict[str, Clue]:
     base = Clue(load_vlm(find(model), device, adapter=False), copy.deepcopy(adapted.detector))
     others = {folder.name: load(folder, device) for folder in also}
     for clue in others.values():  # all take the views that the model does
-        clue.detector.settings = dataclasses.replace(clue.detector.settings, zoom=adapted.detector.settings.zoom)
+        clue.detector.weighing = dataclasses.replace(clue.detector.weighing, zoom=adapted.detector.weighing.zoom)
     return {"adapted": adapted, "base": base} | others
 
 
@@ -189,16 +189,16 @@ def _recalibrated(clue: Clue, held_out: Views) -> Clue:
     truth, detector = held_out[0], copy.deepcopy(clue.detector)
     known = (*_own_scores(held_out), truth.ambiguous, truth.wrong, truth.groups)
     try:
-        detector.settings, calibration = conformal(detector.settings, *known)
+        detector.weighing, calibration = conformal(detector.weighing, *known)
     except InputError:
-        detector.settings, calibration = conformal(detector.settings, *known, fit=_first_token_alone)
+        detector.weighing, calibration = conformal(detector.weighing, *known, fit=_first_token_alone)
     return Clue(clue.vlm, detector, calibration)
 
 
-def _first_token_alone(settings: DetectorSettings, _: np.ndarray, asks: np.ndarray, truth: np.ndarray) -> DetectorSettings:
+def _first_token_alone(weighing: Weighing, _: np.ndarray, asks: np.ndarray, truth: np.ndarray) -> Weighing:
     """As `calibrated`, without the CNN."""
     (weight,), shift = fit_platt(asks[:, None], truth)
-    return dataclasses.replace(settings, scale=0.0, first_token=weight, shift=shift)
+    return dataclasses.replace(weighing, scale=0.0, first_token=weight, shift=shift)
 
 
 def _own_scores(views: Views) -> np.ndarray:

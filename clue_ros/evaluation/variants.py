@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from clue_ros.detector.calibration import fit_platt
 from clue_ros.detector.jitter import Symmetry, shaken
-from clue_ros.detector.network import Detector, DetectorSettings, bounded
+from clue_ros.detector.network import Detector, DetectorSettings
+from clue_ros.detector.weighing import bounded
 from clue_ros.evaluation.features import Features, Views
 from clue_ros.evaluation.metrics import best_f1_threshold
 

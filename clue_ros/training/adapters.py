@@ -17,9 +17,10 @@ from clue_ros.data.readers import Labelled
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.calibration import FILE, Calibration
 from clue_ros.detector.network import Detector, DetectorSettings, channel_count
+from clue_ros.detector.weighing import Weighing
 from clue_ros.model_folder import ADAPTER, DETECTOR, REQUIRED, calibrated_weights, save_detector
 from clue_ros.training.base import Batches
-from clue_ros.training.configs import AdapterConfig
+from clue_ros.training.configs import AmbiguityConfig, IvgConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
                                       dialog_losses, look_at, seen_otherwise, with_adapter)
 from clue_ros.training.lessons import DONE, LESSONS, LessonBatches, keep_lessons
@@ -52,7 +53,7 @@ def _paths(data: Teaching) -> list[str | Path]:
     return [data.data] if isinstance(data, Labelled) else list(data)
 
 
-def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages | Labelled, out: Path, seed: int,
+def _batches(config: IvgConfig | AmbiguityConfig, model: nn.Module, grammar: Grammar, source: SceneImages | Labelled, out: Path, seed: int,
              ) -> Batches:
     """What the adapters learn from: scenes, about which there is always more to say, or the records of a data set."""
     if isinstance(source, SceneImages):
@@ -63,11 +64,11 @@ def _batches(config: AdapterConfig, model: nn.Module, grammar: Grammar, source: 
                          folder=folder)
 
 
-def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path, *, seed: int = 0,
+def train_ivg(config: IvgConfig, data: Teaching, base: str | Path, out: Path, *, seed: int = 0,
               allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA dialog training; returns `out/adapter`."""
     model, grammar = read_base(base, allow_download=allow_download)
-    check_depth(config.emphasis, model, *config.layers)
+    check_depth(config.emphasis, model, config.emphasis.look_layer)
     source = _source(data, out)
     claim(out, [*_paths(data), base], recipe="ivg", data=_named(data), seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 2)
@@ -79,7 +80,7 @@ def train_ivg(config: AdapterConfig, data: Teaching, base: str | Path, out: Path
     return out / "adapter"
 
 
-def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
+def train_ambiguity(config: AmbiguityConfig, data: Teaching, base: str | Path, adapter: Path, out: Path, *, seed: int = 0,
                     allow_download: bool = False, stop_after: int | None = None) -> Path:
     """LoRA and detector together; returns `out` with adapter/ and detector/ (not yet calibrated)."""
     model, grammar = read_base(base, allow_download=allow_download)
@@ -88,10 +89,9 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
     claim(out, [*_paths(data), base, adapter], recipe="ambiguity", data=_named(data), seed=seed, config=config)
     batches = _batches(config, model, grammar, source, out, seed + 3)
     channels = channel_count(config.layers, model.config.get_text_config().num_attention_heads, closing=config.closing)
-    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, zoom=config.zoom,
-                                closing=config.closing)
+    settings = DetectorSettings(config.layers, channels, batches.grid, head_mean=config.head_mean, closing=config.closing)
     torch.manual_seed(seed)
-    dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings))
+    dialogue = Dialogue(continue_adapter(model, adapter), config.emphasis, Detector(settings, Weighing(zoom=config.zoom)))
     if config.loop is not None:
         groups = [{"params": [p for p in dialogue.peft.parameters() if p.requires_grad]},
                   {"params": list(dialogue.detector.parameters()), "lr": config.detector_rate}]
@@ -105,7 +105,7 @@ def train_ambiguity(config: AdapterConfig, data: Teaching, base: str | Path, ada
     return out
 
 
-def _settle(dialogue: Dialogue, batches: Batches, config: AdapterConfig, out: Path, seed: int) -> None:
+def _settle(dialogue: Dialogue, batches: Batches, config: AmbiguityConfig, out: Path, seed: int) -> None:
     """The detector alone: a look costs a thousand times what a step of the CNN does, so the looks are kept."""
     @cache  # not before it is needed: a run that came to its end needs none
     def seen() -> dict[str, torch.Tensor]:

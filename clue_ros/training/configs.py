@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from clue_ros.training.base import Emphasis
 from clue_ros.training.dialog import DetectorEmphasis
 from clue_ros.training.loop import LoopConfig
 from clue_ros.vlm.build import Size
+
+
+class Batching(Protocol):
+    """What all of the configs below say of their batches, as in `GroundedBatches`."""
+
+    images: int
+    prompts: int
+    twins: float
 
 
 @dataclass(frozen=True)
@@ -55,26 +64,38 @@ class NamingConfig:
 
 
 @dataclass(frozen=True)
-class AdapterConfig:
-    """The ivg and ambiguity recipes. learning_rate of `loop` is the LoRA's; without a `loop` the adapter stays as it is (ambiguity
-    only). detector_rate: the CNN's. lora_layers: how many
-    of the decoder's first layers get a LoRA (None: all). settle: the detector goes on alone, on attention that no longer
-    moves: `settle_looks` batches of it, made by `look_workers` processes and kept, from which every step takes `settle_batch`
-    prompts. layers, closing, zoom: of `DetectorSettings`. twins, positions: of `GroundedBatches`."""
+class IvgConfig:
+    """The ivg recipe: batches of images x prompts. twins, positions: of `GroundedBatches`. lora_layers: how many of the decoder's
+    first layers get a LoRA (None: all)."""
+
+    loop: LoopConfig
+    images: int = 8
+    prompts: int = 4
+    emphasis: Emphasis = Emphasis(text=1.0)
+    twins: float = 0.35
+    positions: float = 0.0
+    lora_layers: int | None = None
+
+
+@dataclass(frozen=True)
+class AmbiguityConfig:
+    """The ambiguity recipe: first LoRA and detector together, the learning rate of `loop` the LoRA's, detector_rate the CNN's;
+    without a `loop` the adapter stays as it is. Then, if there is one to `settle`, the detector goes on alone, on attention that no
+    longer moves: `settle_looks` batches of it, made by `look_workers` processes and kept, from which every step takes `settle_batch`
+    prompts. layers, closing, head_mean: of `DetectorSettings`; zoom: of `Weighing`; images to positions: as in `IvgConfig`."""
 
     loop: LoopConfig | None
     images: int = 8
     prompts: int = 4
-    detector_rate: float = 1e-3
-    layers: tuple[int, ...] = (3,)
     emphasis: Emphasis = Emphasis(text=1.0)
-    detector: DetectorEmphasis = DetectorEmphasis()
-    head_mean: bool = False
-    zoom: float = 1.0
-    closing: bool = False
     twins: float = 0.35
     positions: float = 0.0
-    lora_layers: int | None = None
+    layers: tuple[int, ...] = (3,)
+    closing: bool = False
+    head_mean: bool = False
+    zoom: float = 1.0
+    detector: DetectorEmphasis = DetectorEmphasis()
+    detector_rate: float = 1e-3
     settle: LoopConfig | None = None
     settle_looks: int = 300
     settle_batch: int = 128
@@ -91,22 +112,22 @@ _TALK = LoopConfig(steps=600, learning_rate=1e-3, warmup=50, workers=12, save_ev
 _JUDGE = replace(_TALK, steps=3000, learning_rate=4e-4)
 _LONG = replace(_SETTLE, steps=4500, save_every=2500)
 # The detector that is shipped; the others differ from it in what they say.
-_AMBIGUITY = AdapterConfig(LoopConfig(steps=1700, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True,
+_AMBIGUITY = AmbiguityConfig(LoopConfig(steps=1700, learning_rate=4e-4, warmup=50), twins=0.6, positions=0.5, layers=(3, 4, 5), closing=True,
                            zoom=1.1, settle=replace(_SETTLE, steps=4000), settle_looks=900)
 _ON_GPU = replace(_AMBIGUITY, loop=_JUDGE, images=32, settle=_LONG, settle_looks=1200, settle_batch=256, look_workers=12)
 _HEAD_MEAN = {"head_mean": True, "layers": (3,), "closing": False}  # the paper's own map, of the words in a middle layer
 _LOW = Emphasis(match_layers=(0, 1), look_layer=1, point_layer=2)
 # The paper's rates, for the published 3B model: layer 14 of 26, LoRA 1e-4 (dialog) and 5e-6 (detector), CNN 1e-4.
 _DEEP = Emphasis(match_layers=(6, 14), look_layer=14, point_layer=18, look=0.0, point=0.0, text=1.0)
-_PALIGEMMA2 = {"ivg": AdapterConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_DEEP, layers=(14,)),
-               "ambiguity": AdapterConfig(LoopConfig(steps=3000, learning_rate=5e-6, warmup=200), 2, 2, 1e-4, (14,), _DEEP)}
+_PALIGEMMA2 = {"ivg": IvgConfig(LoopConfig(steps=5000, learning_rate=1e-4, warmup=200), 2, 2, emphasis=_DEEP),
+               "ambiguity": AmbiguityConfig(LoopConfig(steps=3000, learning_rate=5e-6, warmup=200), 2, 2, _DEEP, layers=(14,), detector_rate=1e-4)}
 
-CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | AdapterConfig]] = {
+CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | IvgConfig | AmbiguityConfig]] = {
     "tabletop": {
         "base": BaseConfig(),
         "further": FurtherConfig(),
         "naming": NamingConfig(),
-        "ivg": AdapterConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
+        "ivg": IvgConfig(LoopConfig(steps=200, learning_rate=1e-3, warmup=50)),
         "ambiguity": _AMBIGUITY,
     },
     # Larger pictures: 14 x 14 patches of 20 pixels where `tabletop` has 10 x 10.
@@ -121,13 +142,13 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
         "further": FurtherConfig(layers=0, side=280, close_ups=0.3, vision=replace(_FED, steps=3000, learning_rate=7e-4),
                                  vision_batch=128, refine=_FED, images=96, heads=LoopConfig(steps=300, learning_rate=3e-3, warmup=20, workers=12)),
         "naming": NamingConfig(replace(_FED, steps=1500, learning_rate=7e-4), images=96),
-        "ivg": AdapterConfig(_TALK, images=32),
+        "ivg": IvgConfig(_TALK, images=32),
         "ambiguity": _ON_GPU,
     },
     "gpu-head-mean": {"ambiguity": replace(_ON_GPU, **_HEAD_MEAN)},
-    "gpu-half-full": {"ivg": AdapterConfig(_TALK, images=32, twins=0.6, lora_layers=4)},
+    "gpu-half-full": {"ivg": IvgConfig(_TALK, images=32, twins=0.6, lora_layers=4)},
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": AdapterConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
+    "half-full": {"ivg": IvgConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it.
     "head-mean": {"ambiguity": replace(_AMBIGUITY, loop=replace(_AMBIGUITY.loop, steps=600), settle=_SETTLE, settle_looks=300,
                                        **_HEAD_MEAN)},
@@ -138,8 +159,8 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | Adapter
         "further": FurtherConfig(1, 80, 0.6, replace(_SHORT, muon=True), 2, replace(_SHORT, muon=True), 2, 2, emphasis=_LOW,
                                  heads=_SHORT),
         "naming": NamingConfig(_SHORT, 2, 2),
-        "ivg": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,)),
-        "ambiguity": AdapterConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), closing=True, settle=_SHORT, settle_looks=2,
+        "ivg": IvgConfig(_SHORT, 2, 2, emphasis=_LOW),
+        "ambiguity": AmbiguityConfig(_SHORT, 2, 2, emphasis=_LOW, layers=(1,), closing=True, settle=_SHORT, settle_looks=2,
                                    settle_batch=4),
     },
     "paligemma2": _PALIGEMMA2,

@@ -42,7 +42,7 @@ from clue_ros.model_folder import open_base, save_weights
 from clue_ros.offline import network
 from clue_ros.tabletop.scene import Scene
 from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Taught, grounded_losses
-from clue_ros.training.configs import AdapterConfig, BaseConfig, FurtherConfig, NamingConfig
+from clue_ros.training.configs import BaseConfig, Batching, FurtherConfig, NamingConfig
 from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, claim, fit
 from clue_ros.training.naming import NAMING_MIXTURE, naming_losses
@@ -255,8 +255,8 @@ def read_base(base: str | Path, *, allow_download: bool = False) -> tuple[PaliGe
     return model, Grammar(tokenizer, grid_of(model.config.vision_config) ** 2)
 
 
-def batches_of(config: BaseConfig | FurtherConfig | NamingConfig | AdapterConfig, model: nn.Module, grammar: Grammar, source: SceneImages,
-             seed: int, mixture: Mixture = BASE_MIXTURE) -> GroundedBatches:
+def batches_of(config: Batching, model: nn.Module, grammar: Grammar, source: SceneImages, seed: int,
+               mixture: Mixture = BASE_MIXTURE) -> GroundedBatches:
     """What to train this model on, as large as its pictures are."""
     vision = model.config.vision_config
     return GroundedBatches(grammar, vision.image_size, grid_of(vision), config.images, config.prompts, seed, source=source,

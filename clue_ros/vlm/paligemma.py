@@ -32,12 +32,13 @@ NEAR = LOCATIONS * 8 // 100  # a corner this many locations away is still that o
 class Prefill:
     """The prefix, understood: everything that is decided afterwards starts here.
 
-    maps: float32[layers, 2, heads, G, G], attention to the image, each map summing to 1: of the words, on average, and of the
-    newline that closes the prefix. cache: keys and values of the prefix. words: tokens of instruction and dialog. logits:
-    float32[vocabulary], the decoder's own preference for the first suffix token. hidden: float32[d], last hidden state of that
-    newline.
+    layers: whose attention was probed. maps: float32[layers, 2, heads, G, G], their attention to the image, each map summing to 1:
+    of the words, on average, and of the newline that closes the prefix. cache: keys and values of the prefix, `length` tokens. words:
+    tokens of instruction and dialog. logits: float32[vocabulary], the decoder's own preference for the first suffix token. hidden:
+    float32[d], last hidden state of that newline.
     """
 
+    layers: tuple[int, ...]
     maps: np.ndarray
     cache: DynamicCache
     length: int
@@ -128,7 +129,7 @@ class Vlm:
         hidden = self._decoder(embeddings, cache, start=0, probe=probe)[0, -1]
         maps = prompt_maps([probe.weights[layer][0] for layer in layers], self.grid).cpu().numpy()
         said = tuple(encoded.ids[i] for i in words)
-        return Prefill(maps, cache, embeddings.shape[1], said, self._logits(hidden), hidden.float())
+        return Prefill(tuple(layers), maps, cache, embeddings.shape[1], said, self._logits(hidden), hidden.float())
 
     @torch.inference_mode()
     def log_odds_to_ask(self, logits: Tensor) -> float:

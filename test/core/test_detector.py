@@ -1,6 +1,5 @@
 """The detector reads maps, its boxes come from cells, its probability can be calibrated, its files are checked."""
 
-import dataclasses
 
 import numpy as np
 import pytest
@@ -8,7 +7,8 @@ import torch
 
 from clue_ros.detector.calibration import Calibration, calibrated, cross_fitted
 from clue_ros.detector.jitter import SYMMETRIES
-from clue_ros.detector.network import SUREST, Detector, DetectorSettings, View, bounded, boxes_of, candidates_of, rivals
+from clue_ros.detector.network import Detector, DetectorSettings, View, boxes_of, candidates_of, rivals
+from clue_ros.detector.weighing import SUREST, Weighing, bounded
 from clue_ros.types import Box, InputError, ModelError
 from clue_ros.vlm.paligemma import text_to_image
 
@@ -93,8 +93,8 @@ def test_calibration_makes_probabilities_true_and_weighs_two_opinions():
     rng = np.random.default_rng(0)
     score, first_token = rng.normal(0, 2, 8000), rng.normal(0, 2, 8000)
     truth = rng.random(8000) < 1 / (1 + np.exp(-(0.5 * score + 0.3 * first_token - 1)))
-    settings = calibrated(SETTINGS, score, first_token, truth)
-    found = (settings.scale, settings.first_token, settings.shift)
+    weighing = calibrated(Weighing(), score, first_token, truth)
+    found = (weighing.scale, weighing.first_token, weighing.shift)
     assert found == pytest.approx((0.5, 0.3, -1), abs=0.06)
 
 
@@ -103,34 +103,34 @@ def test_what_a_prompt_is_judged_by_was_not_fitted_to_it_nor_to_its_group():
     group = np.repeat(np.arange(60), 2)
     score, truth = rng.normal(0, 2, 120), np.tile([True, False], 60)
     score += 1.5 * truth
-    settings, probability = cross_fitted(SETTINGS, score, score, truth, group, seed=1)
-    assert settings == calibrated(SETTINGS, score, score, truth)
+    weighing, probability = cross_fitted(Weighing(), score, score, truth, group, seed=1)
+    assert weighing == calibrated(Weighing(), score, score, truth)
     for k in (0, 1):  # whatever the truth about a group is, it is judged alike
         other = truth.copy()
         other[group == k] = ~other[group == k]
-        _, again = cross_fitted(SETTINGS, score, score, other, group, seed=1)
+        _, again = cross_fitted(Weighing(), score, score, other, group, seed=1)
         assert np.array_equal(again[group == k], probability[group == k]) and not np.array_equal(again, probability)
     with pytest.raises(InputError, match="both clear and ambiguous prompts are needed"):
-        cross_fitted(SETTINGS, score[::2], score[::2], truth[::2], group[::2])
+        cross_fitted(Weighing(), score[::2], score[::2], truth[::2], group[::2])
 
 
 def test_a_decoder_that_contradicts_the_cnn_is_left_out():
     rng = np.random.default_rng(0)
     score = rng.normal(0, 2, 2000)
     truth = rng.random(2000) < 1 / (1 + np.exp(-score))
-    settings = calibrated(SETTINGS, score, -score + rng.normal(0, 0.5, 2000) - 3 * truth, truth)
-    assert settings.first_token == 0 and settings.scale == pytest.approx(1, abs=0.15)
+    weighing = calibrated(Weighing(), score, -score + rng.normal(0, 0.5, 2000) - 3 * truth, truth)
+    assert weighing.first_token == 0 and weighing.scale == pytest.approx(1, abs=0.15)
 
 
 def test_the_decoders_wish_to_ask_moves_the_verdict():
-    detector = Detector(dataclasses.replace(SETTINGS, first_token=1.0)).eval()
+    detector = Detector(SETTINGS, Weighing(first_token=1.0)).eval()
     maps = blobs(np.random.default_rng(0), 1)
     wishes = [detector.judge([View(maps, asks)], (64, 48)).probability for asks in (-3.0, 0.0, 3.0)]
     assert wishes == sorted(wishes) and wishes[0] + 0.3 < wishes[2]
 
 
 def test_the_verdict_is_of_all_views_and_the_places_are_of_the_first():
-    detector, rng = Detector(dataclasses.replace(SETTINGS, scale=1.0, first_token=0.5, zoom=1.1)).eval(), np.random.default_rng(0)
+    detector, rng = Detector(SETTINGS, Weighing(first_token=0.5, zoom=1.1)).eval(), np.random.default_rng(0)
     views = View(blobs(rng, 1), -2.0), View(blobs(rng, 2), 6.0)
     whole, near = (detector.judge([view], (64, 48)) for view in views)
     both = detector.judge(views, (64, 48))

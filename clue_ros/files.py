@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ from clue_ros.types import InputError
 
 
 def check_file(path: Path) -> None:
-    """InputError where a file cannot be written, since a folder is there."""
+    """InputError where a file cannot be written: a folder is there, or no file may be made where it would lie."""
     if path.is_dir() or not path.name:
         raise InputError(f"{path} is a folder: give the name of a file")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: {folder} is " + ("not yours to write in" if folder.is_dir() else "no folder"))
 
 
 @contextmanager

@@ -43,6 +43,16 @@ def share(text: str) -> float:
     return float(text)
 
 
+def new_file(text: str) -> Path:
+    """Where a file can be written, for argparse: found out before what it shall hold is computed."""
+    from clue_ros.files import check_file
+    try:
+        check_file(path := Path(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return path
+
+
 def add_labelled(parser: argparse.ArgumentParser, reader: str | None = None, *, several: bool = False) -> None:
     """The options of a command that reads any data set, or several of one kind; without a usual reader it must be named."""
     from clue_ros.data.readers import EXPECTED

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive, share
+from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, new_file, positive, share
 from clue_ros.types import InputError
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def parser() -> argparse.ArgumentParser:
                                               "labelled.")
     _add_model(predict)
     add_labelled(predict)
-    predict.add_argument("--out", type=Path, required=True, metavar="LOG.jsonl")
+    predict.add_argument("--out", type=new_file, required=True, metavar="LOG.jsonl")
     predict.set_defaults(call=_predict)
     predictions = commands.add_parser("predictions", help="the log of any system, no model needed",
                                       description='A line a prompt: {"bbox": [x1, y1, x2, y2] or null, "gt_bbox": [...]}, '
                                                   'and, where known, {"ambiguous": true or false, "probability": 0..1}.')
     predictions.add_argument("file", type=Path, metavar="FILE.jsonl")
     predictions.add_argument("--threshold", type=share, default=0.5, help="a prompt is called ambiguous from here")
-    predictions.add_argument("--json", type=Path, help="also write the scores there")
+    predictions.add_argument("--json", type=new_file, help="also write the scores there")
     predictions.set_defaults(call=_predictions)
     return parser
 
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 def _suite(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     suite = commands.add_parser(name, help=help_text)
     _add_model(suite)
-    suite.add_argument("--json", type=Path, help="also write the scores there")
+    suite.add_argument("--json", type=new_file, help="also write the scores there")
     suite.set_defaults(call=_evaluate, suite=name)
     return suite
 

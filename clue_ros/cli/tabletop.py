@@ -8,7 +8,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from clue_ros.cli.common import execute, natural, positive
+from clue_ros.cli.common import execute, natural, new_file, positive
 from clue_ros.tabletop.world import ASPECTS, World, unseen_world
 from clue_ros.types import InputError
 
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     write.set_defaults(call=_write)
     sheet = commands.add_parser("sheet", help="a contact sheet with boxes, expressions and questions")
     sheet.add_argument("--data", type=Path, required=True)
-    sheet.add_argument("--out", type=Path, required=True, help="PNG file")
+    sheet.add_argument("--out", type=new_file, required=True, help="PNG file")
     sheet.add_argument("--seed", type=natural, default=0)
     sheet.set_defaults(call=_sheet)
     return parser

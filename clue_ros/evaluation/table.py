@@ -27,9 +27,8 @@ from clue_ros.devices import pick_device, pick_dtype
 from clue_ros.evaluation import features, plots, systems, variants
 from clue_ros.evaluation.features import Features, Views
 from clue_ros.evaluation.looks import Table
-from clue_ros.evaluation.metrics import (ACTS_WRONGLY, ASKS, AURC, Score, area_under_risk_coverage, auroc, bootstrap,
-                                         detection_scores, risk_scores)
-from clue_ros.evaluation.report import grid, plain
+from clue_ros.evaluation.metrics import AURC, Score, area_under_risk_coverage, auroc, bootstrap, detection_scores, risk_scores
+from clue_ros.evaluation.results import BEHIND, Results
 from clue_ros.evaluation.variants import Variant
 from clue_ros.files import as_it_reads_back, keep_settings, kept_settings
 from clue_ros.model_folder import find, load, load_vlm
@@ -37,8 +36,8 @@ from clue_ros.pipeline import Clue
 from clue_ros.provenance import code_hash, commit, digest, hash_files, hash_model, shared_pictures, versions
 from clue_ros.types import InputError
 
-BEHIND = "AUROC behind ours"
 RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)
+Hashes = dict[str, tuple[str, ...]]  # of a model's files, as `Provenance.files`
 ROWS = {"adapted": "LoRA on the detection-mixture base: ours", "base": "no LoRA"}
 
 
@@ -71,6 +70,15 @@ class Data:
                                  "of one seed do: write each with a seed of its own")
         return {name: digest(lines) for name, lines in found.items()}
 
+    def names(self) -> dict[str, str]:
+        """All of it, as text."""
+        return {name: str(value) for name, value in vars(self).items()}
+
+    @property
+    def tests(self) -> list[str]:
+        """The names of the sets that rows are scored on."""
+        return ["dataset 1"] + ["dataset 2"] * bool(self.unseen) + ["dataset 3"] * bool(self.photographs)
+
     def readers(self) -> dict[str, Callable]:
         """Name of each set to what gives its prompts."""
         sets = {"train": lambda: features.tabletop_prompts(self.train, self.seed + 1, self.limit),
@@ -87,48 +95,53 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
         rounds: int = 1000) -> str:
     """Make the table; its Markdown. also: folders of further models: their first token (AR) is a row each, and so is their CNN
     where it is another one than the model's. rounds: of the bootstrap."""
+    files = _files_of(model, also)
+    where = pick_device(device)
+    made_by = {"code": code_hash(), "versions": versions(), "device": str(where), "dtype": str(pick_dtype("auto", where))}
+    _claim(out, {"data": data.names(), "files": data.digests(), **made_by}, {"base": files["adapted"], **files})
+    models = _models(model, also, str(where))
+    seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
+    sets = {name: views[0] for name, views in seen["adapted"].items()}  # of the whole pictures
+    ours, layers = models["adapted"].detector, sets["train"].maps.shape[1]
+    middle, detecting = ours.settings.layers[0], _with_another_detector(files)
+    rows = [*variants.rows(middle, layers), *(variants.first_token_of(folder.name) for folder in also),
+            *map(variants.own_cnn_of, detecting)]
+    scores, probabilities = _judge(rows, seen, data.tests, rounds)
+    contrasts = _contrasts(variants.contrasts(middle, detecting), probabilities, sets, rounds)
+    whole = _whole_systems({kind: _recalibrated(clue, seen[kind]["held-out"]) for kind, clue in models.items()}, data, out)
+    risks = {test: _risks(models["adapted"].calibration, sets[test], ours.weighing.probability(*_own_scores(seen["adapted"][test])))
+             for test in data.tests}
+    found = Results(scores, contrasts, whole, risks)
+    plots.draw(out, sets, probabilities, {row.name: {test: seen[row.model][test][0] for test in data.tests} for row in rows},
+               scores, layers)
+    settings = {"model": str(model), **data.names(), "commit": commit(), **made_by}
+    (out / "table.json").write_text(json.dumps({"settings": settings, "models": files, **found.as_json()}, indent=1) + "\n",
+                                    encoding="utf-8")
+    text = f"{_head(files['adapted'], data.seed, sets, ours.weighing.zoom)}\n\n{found.markdown(data.tests)}"
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    return text
+
+
+def _files_of(model: str, also: Sequence[Path]) -> dict[str, Hashes]:
+    """Hashes of the files of each model, by the name of its rows. InputError where two have one name."""
     names = ["adapted", "base", *(folder.name for folder in also)]
     if len(set(names)) < len(names):
         raise InputError(f"--also {' '.join(names[2:])}: a row is called as its folder is, so each needs a name of its own, "
                          "other than adapted and base")
-    own = hash_model(find(model))
-    others = {folder.name: hash_model(folder) for folder in also}
-    where = pick_device(device)
-    made_by = {"code": code_hash(), "versions": versions(), "device": str(where), "dtype": str(pick_dtype("auto", where))}
-    _claim(out, {"data": {k: str(v) for k, v in vars(data).items()}, "files": data.digests(), **made_by},
-           {"adapted": own, "base": own, **others})
-    detecting = [name for name, files in others.items() if _weights(files) != _weights(own)]
-    models = _models(model, also, str(where))
-    seen = {kind: _features(kind, clue, data, out) for kind, clue in models.items()}
-    whole_pictures = {name: views[0] for name, views in seen["adapted"].items()}
-    tests = [name for name in data.readers() if name.startswith("dataset")]
-    ours = models["adapted"].detector
-    layers = whole_pictures["train"].maps.shape[1]
-    rows = [*variants.rows(ours.settings.layers[0], layers), *map(variants.first_token_of, others),
-            *map(variants.own_cnn_of, detecting)]
-    scores, probabilities = _judge(rows, seen, tests, rounds)
-    _compare(scores, probabilities, whole_pictures, rounds)
-    contrasts = {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], whole_pictures[test], rounds)
-                                          for test, mine in probabilities[one].items()}
-                 for one, other in variants.contrasts(ours.settings.layers[0], detecting)}
-    whole = _whole_systems({kind: _recalibrated(clue, seen[kind]["held-out"]) for kind, clue in models.items()}, data, out)
-    risks = {test: _risks(models["adapted"].calibration, whole_pictures[test],
-                          ours.weighing.probability(*_own_scores(seen["adapted"][test]))) for test in tests}
-    plots.draw(out, whole_pictures, probabilities, {row.name: {test: seen[row.model][test][0] for test in tests} for row in rows},
-               scores, layers)
-    (out / "table.json").write_text(json.dumps({
-        "settings": {"model": str(model), **{k: str(v) for k, v in vars(data).items()}, "commit": commit(), **made_by},
-        "models": {"adapted": own} | others,
-        **{name: _plain(part) for name, part in (("rows", scores), ("contrasts", contrasts), ("systems", whole),
-                                                    ("risks", risks))}},
-        indent=1) + "\n", encoding="utf-8")
-    views = f"every score is the mean of two views, the second {ours.weighing.zoom:g} times as large" if ours.weighing.zoom > 1 else "one view each"
-    head = (f"Model {digest(tuple(line for part in own.values() for line in part))[:12]}; words drawn with seed {data.seed}; rows fitted "
-            f"on {len(whole_pictures['train']) // 2} pairs, their P on {len(whole_pictures['held-out']) // 2}; {views}.")
-    text = "\n\n".join([head, *(markdown(scores, test) for test in tests), _markdown_contrasts(contrasts, tests), _markdown_risks(risks),
-                        *(f"Whole systems, {test}:\n\n{systems.markdown(measured)}" for test, measured in whole.items())])
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
-    return text
+    return {"adapted": hash_model(find(model)), **{folder.name: hash_model(folder) for folder in also}}
+
+
+def _with_another_detector(files: dict[str, Hashes]) -> list[str]:
+    """The further models whose detector has other weights than ours."""
+    weights = {name: [line for line in mine["detector"] if line.endswith(".safetensors")] for name, mine in files.items()}
+    return [name for name in files if weights[name] != weights["adapted"]]
+
+
+def _head(files: Hashes, seed: int, sets: dict[str, Features], zoom: float) -> str:
+    """What the scores are of."""
+    views = f"every score is the mean of two views, the second {zoom:g} times as large" if zoom > 1 else "one view each"
+    return (f"Model {digest(tuple(line for part in files.values() for line in part))[:12]}; words drawn with seed {seed}; rows fitted "
+            f"on {len(sets['train']) // 2} pairs, their P on {len(sets['held-out']) // 2}; {views}.")
 
 
 def _whole_systems(judged: dict[str, Clue], data: Data, out: Path) -> dict[str, dict[str, Table]]:
@@ -146,7 +159,8 @@ def _whole_systems(judged: dict[str, Clue], data: Data, out: Path) -> dict[str, 
 
 def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[str], rounds: int,
            ) -> tuple[dict[str, dict[str, Table]], dict[str, dict[str, np.ndarray]]]:
-    """Fit every row, and score it on each data set that has what it needs: its scores, and its probabilities."""
+    """Fit every row, and score it on each data set that has what it needs, ours (the first row) beside it: its scores, and its
+    probabilities."""
     scores: dict[str, dict[str, Table]] = {}
     probabilities: dict[str, dict[str, np.ndarray]] = {}
     for variant in tqdm(rows, desc="rows"):
@@ -160,6 +174,10 @@ def _judge(rows: list[Variant], seen: dict[str, dict[str, Views]], tests: list[s
             | {AURC: bootstrap(area_under_risk_coverage, truth[t].wrong, mine[t], rounds=rounds,
                                groups=truth[t].groups)}
             for t in usable}
+    ours = probabilities[rows[0].name]
+    for name, tests_of in probabilities.items():
+        for test, theirs in tests_of.items():
+            scores[name][test][BEHIND] = _less(ours[test], theirs, seen[rows[0].model][test][0], rounds)
     return scores, probabilities
 
 
@@ -212,12 +230,11 @@ def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Views]:
             for name, prompts in data.readers().items() if name != "train" or kind in ROWS}
 
 
-def _compare(scores: dict, probabilities: dict, sets: dict[str, Features], rounds: int) -> None:
-    """How much AUROC each row lacks to ours, from the same resampled prompts (a paired interval)."""
-    ours = next(iter(probabilities.values()))
-    for name, tests in probabilities.items():
-        for test, theirs in tests.items():
-            scores[name][test][BEHIND] = _less(ours[test], theirs, sets[test], rounds)
+def _contrasts(pairs: list[tuple[str, str]], probabilities: dict, sets: dict[str, Features], rounds: int,
+               ) -> dict[str, dict[str, Score]]:
+    """`Results.contrasts` of these pairs of rows."""
+    return {f"{one}, less {other}": {test: _less(mine, probabilities[other][test], sets[test], rounds)
+                                     for test, mine in probabilities[one].items()} for one, other in pairs}
 
 
 def _less(one: np.ndarray, other: np.ndarray, seen: Features, rounds: int) -> Score:
@@ -230,45 +247,3 @@ def _risks(calibration: Calibration | None, seen: Features, probability: np.ndar
     if calibration is None:
         return {}
     return {f"{risk:g}": risk_scores(seen.wrong, probability, calibration.threshold(risk), seen.groups) for risk in RISKS}
-
-
-def _markdown_risks(risks: dict[str, dict[str, Table]]) -> str:
-    """A row a risk: reached, and how often it asks for it, on each data set."""
-    tests = [test for test, table in risks.items() if table]
-    if not tests:
-        return "The model was never calibrated: it has no risk to set."
-    return grid(["risk that is set", *(f"{what}, {test}" for test in tests for what in ("acts wrongly", "asks"))],
-                ([risk, *(str(risks[test][risk][what]) for test in tests for what in (ACTS_WRONGLY, ASKS))]
-                 for risk in risks[tests[0]]))
-
-
-def _weights(files: dict[str, tuple[str, ...]]) -> list[str]:
-    """Of the detector, among the hashes of a model's files."""
-    return [line for line in files["detector"] if line.endswith(".safetensors")]
-
-
-def _signed(score: Score) -> str:
-    return f"{score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
-
-
-def _plain(tree: object) -> object:
-    """Scores, however deep, as JSON has them."""
-    return plain(tree) if isinstance(tree, Score) else {key: _plain(value) for key, value in tree.items()}
-
-
-def markdown(scores: dict[str, dict[str, Table]], test: str) -> str:
-    """A row's scores on one data set."""
-    def cells(row: str, s: Table) -> list[str]:
-        plain = {name: f"{s[name].value:.3f}" for name in ("precision", "recall", "AUPRC", "ECE", AURC)}
-        return [row, str(s["F1"]), plain["precision"], plain["recall"], str(s["AUROC"]), _signed(s[BEHIND]), plain["AUPRC"],
-                plain["ECE"], plain[AURC]]
-    found = {row: tests[test] for row, tests in scores.items() if test in tests}
-    count = next(iter(found.values()))["F1"].count
-    return f"{test}, n {count}:\n\n" + grid(["row", "F1", "precision", "recall", "AUROC", BEHIND, "AUPRC", "ECE", "AURC"],
-                                            (cells(row, s) for row, s in found.items()))
-
-
-def _markdown_contrasts(contrasts: dict[str, dict[str, Score]], tests: list[str]) -> str:
-    """What one row is ahead of another by, on each data set."""
-    return grid(["AUROC of one row, less that of another", *tests],
-                ([name, *(_signed(less[test]) for test in tests)] for name, less in contrasts.items()))

@@ -14,7 +14,7 @@ from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.calibration import Calibration
 from clue_ros.dialog import Dialog
-from clue_ros.evaluation import episodes, features, table, variants
+from clue_ros.evaluation import episodes, features, results, table, variants
 from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.looks import Look, Seen
 from clue_ros.evaluation.metrics import auroc
@@ -181,7 +181,7 @@ def test_a_risk_is_told_with_what_it_came_to():
     risks = table._risks(known, seen, probability)
     assert risks["0.05"]["asks"].value == seen.ambiguous.mean() == 0.5
     assert all(risks[f"{risk:g}"]["acts wrongly, of all prompts"].value <= risk for risk in table.RISKS)
-    text = table._markdown_risks({"dataset 1": risks, "dataset 2": risks})
+    text = results.markdown_risks({"dataset 1": risks, "dataset 2": risks})
     assert text.count("\n") == 1 + len(table.RISKS) and text.count("asks, dataset 2") == 1
 
 

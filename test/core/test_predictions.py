@@ -124,3 +124,13 @@ def test_scoring_a_log_loads_no_model():
     code = ("import sys, clue_ros.evaluation.predictions, clue_ros.evaluation.report\n"
             "assert not {'torch', 'transformers', 'cv2'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("place, why", [("", "is a folder: give the name of a file"), ("log.jsonl/scores.json", "is no folder")])
+def test_scores_that_could_not_be_written_are_not_computed(tmp_path, monkeypatch, capsys, place, why):
+    log = tmp_path / "log.jsonl"
+    log.write_text("not looked at")
+    monkeypatch.setattr(sys, "argv", ["clue-evaluate", "predictions", str(log), "--json", str(tmp_path / place)])
+    with pytest.raises(SystemExit):
+        main()
+    assert why in capsys.readouterr().err

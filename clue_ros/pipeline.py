@@ -22,9 +22,10 @@ import numpy as np
 
 from clue_ros.detector.calibration import Calibration
 from clue_ros.detector.network import Detector, View, channels_of
-from clue_ros.dialog import Dialog, meaning, place_taken, places_offered
+from clue_ros.dialog import Dialog
 from clue_ros.types import Ambiguity, Box, Decision, Frame, Grounding, Prompt, Question
 from clue_ros.vlm.paligemma import Prefill, Vlm
+from clue_ros.wording import meaning, place_taken, places_offered
 
 WHICH = "which one do you mean?"  # of a model that learned when to ask, but not what
 CONFIDENT = 0.7  # probability of a question that names a colour, size or shape which the decoder did not merely guess
@@ -58,7 +59,7 @@ class Understanding:
     @property
     def in_doubt(self) -> bool:
         """Whether to ask, while the turn limit allows it."""
-        return self.ambiguity.is_ambiguous and not self.belief.settled
+        return self.ambiguity.leaves_doubt(self.belief.settled)
 
 
 class Clue:

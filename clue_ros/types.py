@@ -12,6 +12,7 @@ import numpy as np
 
 
 RISK = 0.05  # share of instructions in which the robot may act wrongly, where nobody says another
+TURN_LIMIT = 3  # questions about one instruction, where nobody says another
 
 
 class InputError(ValueError):
@@ -123,8 +124,12 @@ class Ambiguity:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether to ask."""
+        """Whether to ask, by the detector's word alone."""
         return self.probability >= self.threshold
+
+    def leaves_doubt(self, settled: bool) -> bool:
+        """Whether to ask, while the turn limit allows it. settled: the dialog left but one object."""
+        return self.is_ambiguous and not settled
 
 
 @dataclass(frozen=True)
@@ -161,4 +166,4 @@ class Decision:
     @property
     def in_doubt(self) -> bool:
         """Whether it asks, or would ask if it were allowed another question."""
-        return self.ambiguity.is_ambiguous and not self.settled
+        return self.ambiguity.leaves_doubt(self.settled)

@@ -84,7 +84,7 @@ def answered(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, 
         return None
     target = language.pick(rng, example.referents)
     oracle = questions.Oracle(scene.objects, target, rng)
-    asked: list[questions.Asked] = []
+    asked: list[questions.Offer] = []
     for _ in range(turns):
         if example.question is None:
             break
@@ -103,15 +103,15 @@ def settled(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, t
     return None
 
 
-def follow(scene: Scene, example: Example, answer: str, target: int, asked: Sequence[questions.Asked] = (),
-           ) -> tuple[Example, questions.Asked]:
+def follow(scene: Scene, example: Example, answer: str, target: int, asked: Sequence[questions.Offer] = (),
+           ) -> tuple[Example, questions.Offer]:
     """The example after the true answer to its question, and what was asked. asked: before."""
-    attribute, values = questions.parse(example.question)
-    groups = questions.selected(scene.objects, example.referents, attribute, values)
+    offer = questions.parse(example.question)
+    groups = questions.selected(scene.objects, example.referents, offer)
     left = next(members for members in groups.values() if target in members)
-    again = questions.ask(scene.objects, left, (*asked, (attribute, values))) if len(left) > 1 else None
+    again = questions.ask(scene.objects, left, (*asked, offer)) if len(left) > 1 else None
     prompt = Prompt(example.prompt.instruction, (*example.prompt.turns, Turn(example.question, answer)))
-    return Example(prompt, _boxes(scene.objects, left), example.label, again and again[0], example.matches, left), (attribute, values)
+    return Example(prompt, _boxes(scene.objects, left), example.label, again and again[0], example.matches, left), offer
 
 
 def detect(scene: Scene, rng: np.random.Generator, phrasing: Phrasing = SEEN, most: int = 3) -> Example | None:

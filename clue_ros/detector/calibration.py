@@ -78,7 +78,7 @@ def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float
 class Calibration:
     """Prompts that training did not see, each looked at once.
 
-    data: what they were. probability: P(ambiguous) of each, calibrated without it. wrong: whether the robot, had it acted at once, would
+    data: what they were. probability: P(ambiguous) of each, calibrated without it, 0 where the dialog left but one object. wrong: whether the robot, had it acted at once, would
     have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5). group: a number that
     prompts share which are not independent, such as those about one picture. risk: that which the detector's own threshold
     keeps. weights: of the model that looked (`model_folder.calibrated_weights`), "" where that is not known.
@@ -140,14 +140,15 @@ class Calibration:
 
 
 def conformal(weighing: Weighing, score: np.ndarray, first_token: np.ndarray, truth: np.ndarray, wrong: np.ndarray,
-              group: np.ndarray, *, data: str = "", risk: float = RISK, seed: int = 0, fit: Fit = calibrated,
-              ) -> tuple[Weighing, Calibration]:
+              group: np.ndarray, settled: np.ndarray | bool = False, *, data: str = "", risk: float = RISK, seed: int = 0,
+              fit: Fit = calibrated) -> tuple[Weighing, Calibration]:
     """A weighing whose P is calibrated and whose threshold keeps the risk, and what they were made from.
 
-    score, first_token, truth: as for `calibrated`; wrong bool[n], data: as in `Calibration`. group [n]: any labels. InputError as
-    `cross_fitted`.
+    score, first_token, truth: as for `calibrated`; wrong bool[n], data: as in `Calibration`. group [n]: any labels. settled bool[n]:
+    where the robot acts whatever P is, which no threshold can help. InputError as `cross_fitted`.
     """
     _, number = np.unique(group, return_inverse=True)
     weighing, probability = cross_fitted(weighing, score, first_token, truth, number, seed, fit)
+    probability = np.where(settled, 0.0, probability)
     made = Calibration(data, tuple(map(float, probability)), tuple(map(bool, wrong)), tuple(map(int, number)), risk)
     return replace(weighing, threshold=made.threshold()), made

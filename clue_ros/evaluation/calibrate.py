@@ -50,8 +50,8 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
     names = " and ".join(Path(one.data).name + one.part.words() for one in data)
     precision = "" if clue.vlm.dtype == "float32" else f", in {clue.vlm.dtype}"
     try:
-        after, calibration = conformal(clue.detector.weighing, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, risk=risk,
-                                       seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}{precision}")
+        after, calibration = conformal(clue.detector.weighing, seen.cnn, seen.asks, seen.ambiguous, seen.wrong, seen.groups, seen.settled,
+                                       risk=risk, seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}{precision}")
     except InputError as error:
         raise InputError(f"{folder} is not calibrated on {', '.join(str(one.data) for one in data)}: {error}") from error
     clue.detector.weighing = after

@@ -11,14 +11,15 @@ from tqdm import tqdm
 from clue_ros.data.examples import Example
 from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.dialog import Dialog, meaning
+from clue_ros.dialog import Dialog
 from clue_ros.evaluation.metrics import Score, bootstrap
 from clue_ros.evaluation.suites import in_turn, pairs_of
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop import questions
 from clue_ros.tabletop.questions import Oracle
 from clue_ros.tabletop.scene import Scene
-from clue_ros.types import Box, Frame, Question
+from clue_ros.types import TURN_LIMIT, Box, Frame, Question
+from clue_ros.wording import meaning
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Episode:
 
 
 def play(clue: Clue, frame: Frame, scene: Scene, example: Example, target: int, rng: np.random.Generator,
-         noise: float = 0.0, turn_limit: int = 3) -> Episode:
+         noise: float = 0.0, turn_limit: int = TURN_LIMIT) -> Episode:
     """One episode about scene object `target`; with probability `noise` an answer names another option."""
     oracle, left = Oracle(scene.objects, target, rng, noise), example.referents
     dialog = Dialog.start(example.prompt.instruction, turn_limit)

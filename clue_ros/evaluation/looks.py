@@ -30,12 +30,13 @@ def acting_is_wrong(ambiguous: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Look:
-    """What one look gave. ambiguous: the truth. right: whether the box, had the robot acted at once, is the object in mind;
+    """What one look gave. ambiguous: the truth. settled: the dialog left one object, so that the robot acts whatever the verdict. right: whether the box, had the robot acted at once, is the object in mind;
     None where nobody says which that is. group: what it shares with looks that are not independent of it, such as its
     picture's name."""
 
     ambiguous: bool
     verdict: Ambiguity
+    settled: bool
     right: bool | None
     group: object
 
@@ -46,17 +47,18 @@ def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Targ
     `Look`; target: what the person has in mind."""
     seen = clue.understand(frame, prompt)
     right = None if target is None else is_hit(clue.point(seen.prefill, frame, seen.belief).box, target)
-    return Look(ambiguous, seen.ambiguity, right, group), seen.prefill
+    return Look(ambiguous, seen.ambiguity, seen.belief.settled, right, group), seen.prefill
 
 
 @dataclass(frozen=True)
 class Seen:
-    """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: the detector's P; cnn, asks: as in
-    `Ambiguity`. right float[n]: `Look.right` as 0 or 1, NaN where nobody says. groups:
+    """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: by which the robot asks: the detector's P, 0 where the dialog
+    settled it; settled bool[n]: where it did. cnn, asks: as in `Ambiguity`. right float[n]: `Look.right` as 0 or 1, NaN where nobody says. groups:
     `Look.group` of each."""
 
     ambiguous: np.ndarray
     probability: np.ndarray
+    settled: np.ndarray
     cnn: np.ndarray
     asks: np.ndarray
     right: np.ndarray
@@ -65,7 +67,7 @@ class Seen:
     @classmethod
     def of(cls, looks: Iterable[Look]) -> Seen:
         """InputError when there is no look."""
-        rows = [(k.ambiguous, k.verdict.probability, k.verdict.cnn, k.verdict.asks, np.nan if k.right is None else float(k.right),
+        rows = [(k.ambiguous, 0.0 if k.settled else k.verdict.probability, k.settled, k.verdict.cnn, k.verdict.asks, np.nan if k.right is None else float(k.right),
                  k.group) for k in looks]
         if not rows:
             raise InputError("there is nothing to score: no prompts were found")

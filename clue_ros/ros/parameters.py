@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from clue_ros.ros.session import Limits
-from clue_ros.types import RISK, InputError
+from clue_ros.types import RISK, TURN_LIMIT, InputError
 
 Value = str | bool | int | float | list[str]
 # Of a camera, as part of topics' names; heatmap/image is a picture that the node itself draws.
@@ -103,7 +103,7 @@ TABLE = (
         "space; depth images cost as much as the camera's.", read_only=True),
     Row("risk", RISK, "Share of instructions in which it may act wrongly without asking: guess among several objects, or box "
         "another than the one meant; by the detector's calibration. 0: ask always, 1: never.", 0.0, 1.0),
-    Row("turn_limit", 3, "Questions before the node points at the likeliest object all the same, in dialogs that begin from now on; "
+    Row("turn_limit", TURN_LIMIT, "Questions before the node points at the likeliest object all the same, in dialogs that begin from now on; "
         "0: never ask.", 0, 20),
     Row("question_timeout", 60.0, "Seconds to wait for the answer to a question.", 0.1, 86400.0),
     Row("instruction_timeout", 30.0, "Seconds an instruction waits for an image that is not too old.", 0.0, 86400.0),

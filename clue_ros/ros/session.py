@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from clue_ros.dialog import Dialog
 from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Phase, Request, Seen, Snapshot, Spoilt
 from clue_ros.ros.words import shown
-from clue_ros.types import Decision, Grounding, InputError
+from clue_ros.types import TURN_LIMIT, Decision, Grounding, InputError
 
 SHORT = 40  # characters of somebody's words in a log
 SECOND_CHANCE = 1.0  # seconds in which another picture may come after one that could not be used; 0: none is waited for
@@ -47,7 +47,7 @@ OPEN, HELD = Gate(looks=True), Gate()
 class Limits:
     """Turns in questions, everything else in seconds; max_frame_age 0 accepts any age."""
 
-    turn_limit: int = 3
+    turn_limit: int = TURN_LIMIT
     question_timeout: float = 60.0
     instruction_timeout: float = 30.0
     max_frame_age: float = 5.0

@@ -1,13 +1,13 @@
 """Questions that tell candidates apart, what an answer selects, and the rule-based oracle that answers.
 
 A question offers options that differ in one attribute or in position. It is *true* of a scene when its options split
-the candidates: at least two options fit some candidate, and no candidate fits two.
+the candidates: at least two options fit some candidate, and no candidate fits two. "The red bowl" fits no mug.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +19,17 @@ SIDES = {"left": "on the left", "right": "on the right", "top": "at the top", "b
 GAP = 0.06  # candidates nearer than this along an axis (image fraction) are not told apart by it
 VALUES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 
-Asked = tuple[str, tuple[str, ...]]  # attribute, and the values that were offered
+ANY = "one"  # what an object of any shape is called
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a question offers: values of one attribute, for all objects of a noun. nouns: a shape or `ANY` for each value; two questions
+    that differ in them alone ask the same."""
+
+    attribute: str
+    values: tuple[str, ...]
+    nouns: tuple[str, ...] = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -71,68 +81,70 @@ def option_text(attribute: str, value: str, noun: str) -> str:
 
 
 def ask(objects: Sequence[SceneObject], candidates: Sequence[int],
-        asked: Sequence[Asked] = ()) -> tuple[str, Split] | None:
+        asked: Sequence[Offer] = ()) -> tuple[str, Split] | None:
     """The best question about the candidates, and its split; None when nothing tells them apart.
 
-    asked: attribute and values of the questions before; of places, another choice of them may be asked about again.
+    asked: what the questions before offered; of places, another choice of them may be asked about again.
     """
-    before = {attribute for attribute, _ in asked if attribute != "position"}
+    before = {offer.attribute for offer in asked if offer.attribute != "position"}
     possible = [s for s in splits(objects, candidates) if s.attribute not in before
-                and (s.attribute, tuple(value for value, _ in s.options)) not in asked]
+                and Offer(s.attribute, tuple(value for value, _ in s.options), ()) not in asked]
     if not possible:
         return None
     split = possible[0]
     shapes = {objects[i].shape for i in candidates}
-    noun = shapes.pop() if len(shapes) == 1 else "one"
+    noun = shapes.pop() if len(shapes) == 1 else ANY
     options = [option_text(split.attribute, value, noun) for value, _ in split.options]
     return f"do you mean {', '.join(options[:-1])} or {options[-1]}?", split
 
 
-def parse(question: str) -> Asked | None:
-    """Attribute and values that a question offers; None when it is no question of this grammar."""
+def parse(question: str) -> Offer | None:
+    """What a question offers; None when it is no question of this grammar."""
     words = question.lower().strip().rstrip("?").strip()
     if not words.startswith("do you mean "):
         return None
     options = [o.strip() for part in words[len("do you mean "):].split(" or ") for o in part.split(",")]
     readings = [_read_option(o) for o in options]
-    if len(readings) < 2 or None in readings or len({a for a, _ in readings}) != 1:
+    if len(readings) < 2 or None in readings or len({attribute for attribute, *_ in readings}) != 1:
         return None
-    return readings[0][0], tuple(value for _, value in readings)
+    attributes, values, nouns = zip(*readings)
+    return Offer(attributes[0], values, nouns)
 
 
-def _read_option(text: str) -> tuple[str, str] | None:
+def _read_option(text: str) -> tuple[str, str, str] | None:
+    """Attribute, value and noun."""
     for value, phrase in SIDES.items():
         if text == f"the one {phrase}":
-            return "position", value
+            return "position", value, ANY
     words = text.split()
     if len(words) == 2 and words[1] in SHAPES:
-        return "shape", words[1]
-    if len(words) == 3 and words[2] in (*SHAPES, "one"):
+        return "shape", words[1], words[1]
+    if len(words) == 3 and words[2] in (*SHAPES, ANY):
         if words[1] in COLOURS:
-            return "colour", words[1]
+            return "colour", words[1], words[2]
         for size, names in SIZE_WORDS.items():
             if words[1] in names:
-                return "size", size
+                return "size", size, words[2]
     return None
 
 
-def selected(objects: Sequence[SceneObject], candidates: Sequence[int], attribute: str, values: Sequence[str],
-             ) -> dict[str, tuple[int, ...]]:
+def selected(objects: Sequence[SceneObject], candidates: Sequence[int], offer: Offer) -> dict[str, tuple[int, ...]]:
     """The candidates each offered value fits."""
-    if attribute != "position":
-        return {v: tuple(i for i in candidates if getattr(objects[i], attribute) == v) for v in values}
+    if offer.attribute != "position":
+        return {value: tuple(i for i in candidates if getattr(objects[i], offer.attribute) == value and noun in (ANY, objects[i].shape))
+                for value, noun in zip(offer.values, offer.nouns)}
     for split in splits(objects, candidates):
-        if split.attribute == "position" and tuple(v for v, _ in split.options) == tuple(values):
+        if split.attribute == "position" and tuple(v for v, _ in split.options) == offer.values:
             return dict(split.options)
-    return {v: () for v in values}
+    return {value: () for value in offer.values}
 
 
 def is_true_difference(objects: Sequence[SceneObject], candidates: Sequence[int], question: str) -> bool:
     """Whether the question's options split the candidates."""
-    reading = parse(question)
-    if reading is None or len(set(reading[1])) != len(reading[1]):
+    offer = parse(question)
+    if offer is None or len(set(offer.values)) != len(offer.values):
         return False
-    groups = selected(objects, candidates, *reading)
+    groups = selected(objects, candidates, offer)
     return sum(bool(members) for members in groups.values()) >= 2
 
 
@@ -140,7 +152,7 @@ def splits_best(objects: Sequence[SceneObject], candidates: Sequence[int], quest
     """Whether the question is true and no other would leave fewer candidates after its least helpful answer."""
     if not is_true_difference(objects, candidates, question):
         return False
-    members = [set(m) for m in selected(objects, candidates, *parse(question)).values() if m]
+    members = [set(m) for m in selected(objects, candidates, parse(question)).values() if m]
     unnamed = set(candidates) - set().union(*members)
     worst = max(map(len, [*members, unnamed]))
     return worst <= splits(objects, candidates)[0].worst
@@ -175,15 +187,13 @@ class Oracle:
 
     def reply(self, question: str, candidates: Sequence[int]) -> tuple[str, tuple[int, ...]]:
         """The answer, and the candidates that it leaves to whoever takes it at its word."""
-        reading = parse(question)
-        if reading is not None:
-            attribute, values = reading
-            groups = selected(self.objects, candidates, attribute, values)
-            fitting = [v for v in values if self.target in groups[v]]
-            others = [v for v in values if v not in fitting]
+        if (offer := parse(question)) is not None:
+            groups = selected(self.objects, candidates, offer)
+            fitting = [v for v in offer.values if self.target in groups[v]]
+            others = [v for v in offer.values if v not in fitting]
             if fitting and others and self.rng.random() < self.noise:
                 fitting = [pick(self.rng, others)]
             if fitting:
-                return answer_text(attribute, fitting[0], self.rng), groups[fitting[0]]
+                return answer_text(offer.attribute, fitting[0], self.rng), groups[fitting[0]]
         all_of_it = described(self.objects[self.target])
         return all_of_it, tuple(i for i in candidates if described(self.objects[i]) == all_of_it)

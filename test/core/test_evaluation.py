@@ -12,12 +12,13 @@ from clue_ros.data import examples
 from clue_ros.data.examples import Example
 from clue_ros.data.records import in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.detector.calibration import Calibration
+from clue_ros.detector.calibration import Calibration, conformal
+from clue_ros.detector.weighing import Weighing
 from clue_ros.dialog import Dialog
 from clue_ros.evaluation import episodes, features, results, table, variants
 from clue_ros.evaluation.features import Features
 from clue_ros.evaluation.looks import Look, Seen
-from clue_ros.evaluation.metrics import auroc
+from clue_ros.evaluation.metrics import ACTS_WRONGLY, auroc, risk_scores
 from clue_ros.evaluation.suites import look_at_pairs
 from clue_ros.model_folder import load
 from clue_ros.tabletop.questions import Oracle, ask, splits_best
@@ -125,9 +126,21 @@ def test_pairs_are_looked_at_in_both_scenes(pairs, trained):
 
 def test_a_guess_is_wrong_even_where_it_hits_and_so_is_the_box_of_another_object():
     verdict = Ambiguity(0.5, 0.5, np.zeros((2, 2), np.float32))
-    looks = [Look(ambiguous, verdict, right, "one")
+    looks = [Look(ambiguous, verdict, False, right, "one")
              for ambiguous, right in ((True, None), (False, None), (True, True), (False, False))]
     assert Seen.of(looks).wrong.tolist() == [True, False, True, True]
+
+
+def test_where_a_dialog_left_one_object_the_robot_acts_and_no_threshold_helps():
+    sure = Ambiguity(0.9, 0.5, np.zeros((2, 2), np.float32))
+    seen = Seen.of(Look(False, sure, settled, False, "one") for settled in (True, False))
+    assert seen.probability.tolist() == [0.0, 0.9] and risk_scores(seen.wrong, seen.probability, 0.5)[ACTS_WRONGLY].value == 0.5
+    rng = np.random.default_rng(0)
+    truth = np.tile([True, False], 200)
+    scores, groups = rng.normal(0, 1, 400) + 4 * truth, np.repeat(range(200), 2)
+    _, open_to_all = conformal(Weighing(), scores, scores, truth, truth, groups)
+    _, given = conformal(Weighing(), scores, scores, truth, truth, groups, settled=truth & (rng.random(400) < 0.5))
+    assert open_to_all.threshold(0.05) > 0 and given.threshold(0.05) == 0  # they act wrongly too often already
 
 
 def test_data_without_pairs_is_refused_in_words(data, trained):

@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "clue_ros"
 # Every part, and the parts it may import.
 RULE = {
-    "types": set(), "shipped": set(), "offline": set(), "files": {"types"}, "devices": {"types"}, "vlm": {"types"}, "detector": {"types"}, "dialog": {"types", "vlm"},
-    "model_folder": {"types", "shipped", "offline", "devices", "vlm", "detector", "pipeline"}, "pipeline": {"types", "vlm", "detector", "dialog"},
+    "types": set(), "shipped": set(), "offline": set(), "files": {"types"}, "devices": {"types"}, "vlm": {"types"}, "detector": {"types"}, "dialog": {"types", "vlm"}, "wording": {"types"},
+    "model_folder": {"types", "shipped", "offline", "devices", "vlm", "detector", "pipeline"}, "pipeline": {"types", "vlm", "detector", "dialog", "wording"},
     "encodings": {"types"}, "provenance": {"types", "shipped", "offline", "model_folder", "pipeline"},
     "tabletop": {"types", "files"}, "data": {"types", "vlm", "tabletop", "encodings"},
     "training": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "provenance", "offline", "files", "devices",
                  "tabletop", "data"},
-    "evaluation": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "provenance", "files", "devices", "tabletop",
+    "evaluation": {"types", "vlm", "detector", "dialog", "wording", "pipeline", "model_folder", "provenance", "files", "devices", "tabletop",
                    "data"},
     "benchmark": {"types", "vlm", "detector", "dialog", "pipeline", "model_folder", "tabletop", "data"},
 }

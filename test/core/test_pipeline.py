@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from clue_ros.data.records import Picture, Record, read_photo
-from clue_ros.dialog import Dialog, meaning, places_offered
+from clue_ros.dialog import Dialog
 from clue_ros.evaluation.records import _prediction
 from clue_ros.model_folder import embedded, load
 from clue_ros.pipeline import CONFIDENT, SAME, SURE, WHICH
 from clue_ros.types import Ambiguity, Box, Candidate, Frame, Grounding, Question
+from clue_ros.wording import meaning, places_offered
 
 SIDES = "do you mean the one on the left or the one on the right?"
 DEMO = Path(__file__).parents[2] / "resource" / "demo"

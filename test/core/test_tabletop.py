@@ -11,6 +11,7 @@ from clue_ros.cli.tabletop import main
 from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
 from clue_ros.tabletop import dataset, families, language, meshes, questions
+from clue_ros.tabletop.questions import Offer
 from clue_ros.tabletop.scene import Scene, from_json, to_json
 from clue_ros.tabletop.world import ASPECTS, World, unseen_world
 from clue_ros.types import Box, InputError
@@ -101,12 +102,13 @@ def test_scenes_survive_their_file(crowd):
 def test_the_best_question_names_what_differs(two_mugs):
     text, split = questions.ask(two_mugs.objects, (0, 1))
     assert text == "do you mean the red mug or the blue mug?"
-    assert split.worst == 1 and questions.parse(text) == ("colour", ("red", "blue"))
+    assert split.worst == 1 and questions.parse(text) == Offer("colour", ("red", "blue"), ("mug", "mug"))
     assert questions.is_true_difference(two_mugs.objects, (0, 1), text)
 
 
 @pytest.mark.parametrize("text", ["do you mean the green mug or the white mug?", "do you mean the red mug or the red mug?",
                                   "do you mean the big mug or the small mug?", "which one?", "",
+                                  "do you mean the red bowl or the blue bowl?", "do you mean the red mug or the blue bottle?",
                                   "do you mean the one at the top or the one at the bottom?"])
 def test_a_question_that_splits_nothing_is_not_true(two_mugs, text):
     assert not questions.is_true_difference(two_mugs.objects, (0, 1), text)
@@ -255,7 +257,7 @@ def test_a_place_is_not_asked_about_twice_by_the_same_words():
     first, split = questions.ask(scene.objects, range(4))
     asked = questions.parse(first)
     assert questions.ask(scene.objects, range(4), [asked]) is None or questions.ask(scene.objects, range(4), [asked])[0] != first
-    assert questions.ask(scene.objects, range(4), [("colour", ("red", "blue"))])[0] == first
+    assert questions.ask(scene.objects, range(4), [Offer("colour", ("red", "blue"), ("mug", "mug"))])[0] == first
 
 
 def test_a_stopped_data_set_goes_on_and_another_is_not_written_over(tmp_path, two_mugs, caplog):

@@ -14,9 +14,13 @@ from clue_ros.types import InputError
 
 def check_file(path: Path) -> None:
     """InputError where a file cannot be written: a folder is there, or no file may be made where it would lie."""
-    if path.is_dir() or not path.name:
+    try:
+        there = path.is_dir() or not path.name
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{str(path)[:100]} cannot be written: {error.strerror}") from error
+    if there:
         raise InputError(f"{path} is a folder: give the name of a file")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"{path} cannot be written: {folder} is " + ("not yours to write in" if folder.is_dir() else "no folder"))
 
@@ -27,6 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
     without an error, so that a stop in the middle leaves nothing half-written under the final name. What an error leaves of it goes.
     InputError for a file that would take the place of a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    recovered(path)
     part = path.with_name(f"{path.stem}.part{path.suffix}")  # with its ending, which some writers choose a format by
     try:
         yield part
@@ -38,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         part.rename(path)
         return
-    old = path.with_name(f"{path.stem}.old{path.suffix}")
+    old = _old(path)
     shutil.rmtree(old, ignore_errors=True)
     path.rename(old)
     try:
@@ -47,6 +52,18 @@ def replacing(path: Path) -> Iterator[Path]:
         old.rename(path)
         raise
     shutil.rmtree(old)
+
+
+def recovered(path: Path) -> Path:
+    """The same path; what lay there is back in its place where `replacing` was killed between the old folder's going and the new one's
+    coming."""
+    if not path.exists() and _old(path).exists():
+        _old(path).rename(path)
+    return path
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.old{path.suffix}")
 
 
 def as_it_reads_back(settings: dict) -> dict:

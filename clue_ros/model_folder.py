@@ -24,6 +24,7 @@ from clue_ros.detector import calibration
 from clue_ros.detector.network import Detector, DetectorSettings, channel_count
 from clue_ros.detector.weighing import Weighing
 from clue_ros.devices import pick_device, pick_dtype
+from clue_ros.files import recovered
 from clue_ros.offline import network
 from clue_ros.pipeline import Clue
 from clue_ros.shipped import shipped
@@ -66,6 +67,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_
          calibrated: bool = True) -> Clue:
     """The whole system from a model folder. calibrated: with its calibration, where there is one."""
     folder = find(model)
+    recovered(folder / "detector")
     _require(folder, REQUIRED)
     vlm = load_vlm(folder, device, dtype, allow_download=allow_download)
     return Clue(vlm, load_detector(folder / "detector", vlm), _calibration(folder) if calibrated else None)
@@ -103,7 +105,7 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
         _require(folder, ADAPTER)
         _check_files(folder / "adapter")
         with network(False):
-            model = _with_adapter(model, folder / "adapter")
+            model = open_adapter(model, folder / "adapter").merge_and_unload()
     try:
         return Vlm(model.to(where), tokenizer)
     except InputError as error:
@@ -154,8 +156,19 @@ def save_detector(detector: Detector, folder: Path) -> None:
 
 def save_detector_config(detector: Detector, folder: Path) -> None:
     """Write what detector/ says beside its weights."""
-    parts = dataclasses.asdict(detector.settings) | dataclasses.asdict(detector.weighing)
-    (folder / "config.json").write_text(json.dumps(parts, indent=1) + "\n")
+    _write_detector_config(detector.settings, detector.weighing, folder / "config.json")
+
+
+def _write_detector_config(settings: DetectorSettings, weighing: Weighing, file: Path) -> None:
+    file.write_text(json.dumps(dataclasses.asdict(settings) | dataclasses.asdict(weighing), indent=1) + "\n")
+
+
+def forget_calibration(folder: Path) -> None:
+    """Of a detector/ that was calibrated for another model: its views stay, P and threshold are of nothing any more."""
+    (folder / calibration.FILE).unlink(missing_ok=True)
+    config = folder / "config.json"
+    settings, weighing = _detector_parts(_json(config))
+    _write_detector_config(settings, Weighing(zoom=weighing.zoom), config)
 
 
 def _detector_parts(values: dict) -> tuple[DetectorSettings, Weighing]:
@@ -209,25 +222,27 @@ def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,
     return model, tokenizer
 
 
-def _with_adapter(model: PaliGemmaForConditionalGeneration, folder: Path) -> PaliGemmaForConditionalGeneration:
-    """The model with the LoRA in `folder` merged into it."""
-    config, weights = (folder.parent / name for name in ADAPTER)
+def open_adapter(model: PaliGemmaForConditionalGeneration, folder: Path, *, trainable: bool = False) -> PeftModel:
+    """The model with the LoRA in `folder` beside its weights. ModelError when that is none, or one for another base."""
+    config, weights = (folder / Path(name).name for name in ADAPTER)
     if (kind := _json(config).get("peft_type")) != "LORA":  # other kinds may fetch what they name from the network
         raise ModelError(f"{config} describes no LoRA: its peft_type is {str(kind)[:40]!r}")
     try:
         with quiet_peft():
-            adapted = PeftModel(model, PeftConfig.from_pretrained(folder))
+            settings = PeftConfig.from_pretrained(folder)
+            settings.inference_mode = not trainable
+            adapted = PeftModel(model, settings)
     except Exception as error:  # PEFT checks little: whatever a damaged configuration leads to
         raise ModelError(f"{config} describes no adapter for this base: {_reason(error)}") from error
     try:
-        found = adapted.load_adapter(folder, "default", torch_device="cpu")  # by itself PEFT takes a GPU, whatever was asked for
+        found = adapted.load_adapter(folder, "default", torch_device="cpu", is_trainable=trainable)  # by itself PEFT takes a GPU, whatever was asked for
     except RuntimeError as error:
         raise ModelError(f"{weights} was made for another base: {_reason(error)}") from error
     if misfits := {*found.missing_keys, *found.unexpected_keys}:
         raise ModelError(f"{weights} was made for another base, or is not what {config} describes: missing or too many: "
                          f"{_first_of(misfits)}")
     _check_finite(load_file(weights), weights)
-    return adapted.merge_and_unload()
+    return adapted
 
 
 def _require(folder: Path, names: tuple[str, ...]) -> None:

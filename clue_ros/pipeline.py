@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -85,16 +86,17 @@ class Clue:
 
     def understand(self, frame: Frame, prompt: Prompt, times: dict[str, float] | None = None) -> Understanding:
         """Look, and notice. times: gets the milliseconds of each stage."""
-        times = {} if times is None else times
+        times, zooms = {} if times is None else times, self.detector.weighing.zooms
         with _timed(times, "encode"):
-            self.vlm.encode(frame)  # kept by it: what follows looks at the same image
+            for zoom in zooms:
+                self.vlm.encode(frame, zoom)  # kept by it: what follows looks at the same image
         with _timed(times, "prefill"):
-            prefill = self.prefill(frame, prompt)
+            views = [self.prefill(frame, prompt, zoom) for zoom in zooms]
         with _timed(times, "detect"):
-            ambiguity = self.notice(prefill, frame, prompt)
+            ambiguity = self.notice(views, frame.size)
         with _timed(times, "belief"):
             belief = self.belief(frame, prompt)
-        return Understanding(prefill, ambiguity, belief)
+        return Understanding(views[0], ambiguity, belief)
 
     def prefill(self, frame: Frame, prompt: Prompt, zoom: float = 1.0) -> Prefill:
         """The decoder's reading of the prompt beside the picture, or beside its middle that many times as large."""
@@ -147,11 +149,10 @@ class Clue:
         self.vlm.another_question(prefill, lambda _: False)  # by beam search, which the first may not have needed
         self.vlm.locate(prefill, frame.size)
 
-    def notice(self, prefill: Prefill, frame: Frame, prompt: Prompt) -> Ambiguity:
-        """What the detector makes of the prefill's attention maps, and of the decoder's own wish to ask; and of those of a
-        second view, where the detector was calibrated for one: objects that are larger, and cut into patches elsewhere."""
-        nearer = [self.prefill(frame, prompt, zoom) for zoom in self.detector.weighing.zooms[1:]]
-        return self.detector.judge([*map(self.view, (prefill, *nearer))], frame.size, self.threshold)
+    def notice(self, views: Sequence[Prefill], size: tuple[int, int]) -> Ambiguity:
+        """What the detector makes of the attention maps, and of the decoder's own wish to ask: of the whole picture, (width, height)
+        pixels, and of a second view, where it was calibrated for one: objects that are larger, and cut into patches elsewhere."""
+        return self.detector.judge([*map(self.view, views)], size, self.threshold)
 
     def view(self, prefill: Prefill) -> View:
         """What the detector reads of a prefill, in which more layers than its own may have been probed."""

@@ -9,6 +9,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import combinations
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -17,10 +18,11 @@ from clue_ros.model_folder import base_of, find
 from clue_ros.offline import network
 from clue_ros.pipeline import Clue
 from clue_ros.shipped import shipped
-from clue_ros.types import ModelError
+from clue_ros.types import InputError, ModelError
 
 PARTS = ("base", "adapter", "detector")
 UNKNOWN = "of unknown version"
+PICTURES = (".jpg", ".jpeg", ".png")
 LIBRARIES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 
 
@@ -87,10 +89,14 @@ def hash_files(folder: Path, name: str) -> tuple[str, ...]:
     return tuple(lines[shown] for shown in sorted(lines))
 
 
-def shared_pictures(lines: tuple[str, ...], others: tuple[str, ...]) -> int:
-    """How many pictures of two data sets are the same, byte by byte, by the lines of `hash_files`."""
-    first, second = ({line.split()[0] for line in found if line.endswith((".jpg", ".png"))} for found in (lines, others))
-    return len(first & second)
+def check_apart(hashes: dict[str, tuple[str, ...]]) -> None:
+    """InputError where two data sets hold a picture in common, byte by byte: what was learned on one would be judged on it too. hashes:
+    `hash_files` of each, by how it is called."""
+    for (one, lines), (other, others) in combinations(hashes.items(), 2):
+        first, second = ({line.split()[0] for line in found if line.lower().endswith(PICTURES)} for found in (lines, others))
+        if first & second:
+            raise InputError(f"{one} and {other} hold {len(first & second)} pictures in common, as data of one seed do: write each with a "
+                             "seed of its own")
 
 
 def digest(lines: tuple[str, ...]) -> str:

@@ -75,12 +75,12 @@ def add_reader(parser: argparse.ArgumentParser, reader: str | None, downloads: s
                         help=f"of a recording (default: {IMAGE} {INSTRUCTION})")
 
 
-def labelled_of(a: argparse.Namespace, data: str | None = None) -> Labelled:
-    """What those options name. data: instead of theirs."""
+def labelled_of(a: argparse.Namespace, data: str | None = None, *, allow_download: bool | None = None) -> Labelled:
+    """What those options name. data, allow_download: instead of theirs. InputError for options that are not that reader's."""
     from clue_ros.data.readers import Labelled
     from clue_ros.data.records import Part
-    return Labelled(data or a.data, a.reader, a.part or Part(), a.split, a.allow_download, tuple(a.topics), a.seed,
-                    a.images)
+    return Labelled(data or a.data, a.reader, a.part or Part(), a.split, a.allow_download if allow_download is None else allow_download,
+                    tuple(a.topics), a.seed, a.images)
 
 
 def _part(text: str) -> Part:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from clue_ros.cli.common import execute, natural, new_file, positive
 from clue_ros.tabletop.world import ASPECTS, World, unseen_world
-from clue_ros.types import InputError
 
 
 def main() -> None:
@@ -53,24 +52,9 @@ def _write(a: argparse.Namespace) -> None:
     from clue_ros.tabletop import dataset
     from clue_ros.tabletop.scene import read_scenes
     world = World() if a.unseen is None else unseen_world(a.unseen or ASPECTS)
-    if a.varied and "meshes" in world.unseen:
-        raise InputError("--unseen has meshes of its own, and --varied those to train on: give one of them")
-    if a.proportions is not None:
-        if not 0 <= a.proportions <= 0.4:
-            raise InputError(f"--proportions {a.proportions}: give a share between 0 and 0.4")
-        world = replace(world, proportions=a.proportions)
-    if a.varied:
-        world = replace(world, varied=True)
-    if a.block_width:
-        least, most = a.block_width
-        if not 0.05 <= least <= most <= 0.4:
-            raise InputError(f"--block-width {least} {most}: give two shares between 0.05 and 0.4, the lesser first")
-        world = replace(world, block_width=(least, most))
-    if a.elevation:
-        least, most = a.elevation
-        if not 10 <= least <= most <= 90:
-            raise InputError(f"--elevation {least} {most}: give two angles between 10 and 90 degrees, the lesser first")
-        world = replace(world, elevation=(least, most), top_down=0.0)
+    asked = {"proportions": a.proportions, "varied": a.varied or None, "block_width": a.block_width and tuple(a.block_width),
+             "elevation": a.elevation and tuple(a.elevation), "top_down": 0.0 if a.elevation else None}
+    world = replace(world, **{name: value for name, value in asked.items() if value is not None})
     folder = dataset.write(a.out, a.count, a.seed, world=world, pairs=a.pairs, workers=a.workers)
     print(f"{len(read_scenes(folder))} scenes in {folder}")
 

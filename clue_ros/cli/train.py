@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from clue_ros.cli.common import add_labelled, execute, labelled_of, natural, positive
@@ -78,14 +77,15 @@ def _adapting(commands, name: str, help_text: str, call) -> argparse.ArgumentPar
 def _teaching(a: argparse.Namespace):
     """Folders of the tabletop, or the one data set of another reader."""
     from clue_ros.types import InputError
+    downloads = a.allow_download and a.reader == "invig"  # else that is the base's alone
+    every = [labelled_of(a, data, allow_download=downloads) for data in a.data]
     if a.reader == "tabletop":
-        if a.part or a.split:
-            raise InputError("of the tabletop whole folders are trained on: leave --part and --split out")
+        if a.part:
+            raise InputError("of the tabletop whole folders are trained on: leave --part out")
         return list(map(Path, a.data))
-    if len(a.data) > 1:
-        raise InputError(f"--reader {a.reader} reads one data set, {len(a.data)} were given")
-    labelled = labelled_of(a, a.data[0])
-    return labelled if a.reader == "invig" else replace(labelled, allow_download=False)  # which then is the base's alone
+    if len(every) > 1:
+        raise InputError(f"--reader {a.reader} reads one data set, {len(every)} were given")
+    return every[0]
 
 
 def _config(arguments: argparse.Namespace, recipe: str):
@@ -149,17 +149,17 @@ def _check_validation(a: argparse.Namespace) -> None:
     """InputError for pairs that there are none of, which would be found out only when the training is over, or that are trained on."""
     from clue_ros.data.scenes import SceneImages
     from clue_ros.evaluation.suites import pairs_of
-    from clue_ros.provenance import hash_files, shared_pictures
+    from clue_ros.provenance import check_apart, hash_files
     from clue_ros.types import InputError
-    if a.validation and a.reader != "tabletop":
+    if not a.validation:
+        return
+    if a.reader != "tabletop":
         raise InputError("--validation takes pairs of the tabletop: leave it out, then `clue-train calibrate "
                          f"--model {a.out / 'model'} --reader {a.reader}` on data of your own")
-    taught = tuple(line for data in a.data for line in hash_files(Path(data), "")) if a.validation else ()
-    for folder in a.validation or ():
+    taught = tuple(line for data in a.data for line in hash_files(Path(data), ""))
+    for folder in a.validation:
         pairs_of(SceneImages(folder), a.seed)
-        if count := shared_pictures(taught, hash_files(folder, "")):
-            raise InputError(f"{folder} holds {count} pictures of the data to train on, as data of one seed do: its risk would promise too "
-                             "much. Write it with a seed of its own")
+        check_apart({f"--validation {folder}": hash_files(folder, ""), "the data to train on": taught})
 
 
 def _assemble(a: argparse.Namespace) -> None:

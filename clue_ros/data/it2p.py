@@ -16,6 +16,7 @@ from pathlib import Path
 from clue_ros.data.fields import read_bytes
 from clue_ros.data.records import Picture, Reading, Record
 from clue_ros.types import InputError, Prompt
+from clue_ros.vlm.tokens import clean_text
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,14 @@ def _commands(folder: Path, skipped: Counter[str]) -> Iterator[Command]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of every line that is not blank."""
+    """Number and text of every line that is not blank, as a prompt takes it. InputError for one that is far too long."""
     for number, line in enumerate(read_bytes(file).decode(errors="replace").splitlines(), 1):
-        if line.strip():
-            yield number, line.strip()
+        if not line.strip():
+            continue
+        try:
+            yield number, clean_text(line)
+        except InputError as error:
+            raise InputError(f"{file}, line {number}: {error}") from error
 
 
 def _clear(line: str, file: Path, number: int) -> Command:

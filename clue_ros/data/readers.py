@@ -33,8 +33,10 @@ class Labelled:
     seed: int = 0
     images: Path | None = None
 
-    def check(self) -> None:
-        """InputError for an option that is not this reader's."""
+    def __post_init__(self) -> None:
+        """InputError for a reader that there is none of, or an option that is not its."""
+        if self.reader not in READERS:
+            raise InputError(f"there is no reader {self.reader}: take {', '.join(READERS)}")
         if self.reader != "invig" and (self.split or self.allow_download):
             raise InputError(f"a split and downloads are InViG's: leave them out for --reader {self.reader}")
         if self.reader not in ("invig", "coco") and self.images:
@@ -43,8 +45,7 @@ class Labelled:
             raise InputError(f"topics are a recording's: leave them out for --reader {self.reader}")
 
     def read(self) -> Reading:
-        """Its records, of all parts. InputError for an option that is not this reader's."""
-        self.check()
+        """Its records, of all parts."""
         return READERS[self.reader](self)
 
 

@@ -32,7 +32,7 @@ class SceneImages:
         for folder in folders:
             start, found = len(self.scenes), read_scenes(folder)
             self._settings.append(settings := _settings(Path(folder)))
-            if settings and len(found) < (meant := settings.get("count", 0) * (1 + settings.get("pairs", False))):
+            if settings and len(found) < (meant := _meant(settings, Path(folder) / "world.json")):
                 log.warning("%s holds %d of %d scenes, since its writing was stopped: the same `clue-tabletop write` goes on", folder,
                             len(found), meant)
             for position, scene in enumerate(found):
@@ -96,6 +96,13 @@ def _settings(folder: Path) -> dict | None:
     """What `clue-tabletop write` was asked for; None where nobody says. InputError when the file is damaged."""
     file = folder / "world.json"
     return expect(parse_json(read_bytes(file), str(file)), dict, str(file)) if file.is_file() else None
+
+
+def _meant(settings: dict, file: Path) -> int:
+    """How many scenes were asked for; 0 where an earlier version did not say. InputError when the file is damaged."""
+    if "count" not in settings:
+        return 0
+    return field(settings, "count", int, str(file)) * (1 + field(settings, "pairs", bool, str(file)))
 
 
 def _unseen(settings: dict, file: Path) -> Sequence[str]:

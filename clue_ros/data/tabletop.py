@@ -13,12 +13,13 @@ from clue_ros.data import examples
 from clue_ros.data.examples import Example
 from clue_ros.data.records import Picture, Reading, Record, in_pixels
 from clue_ros.data.scenes import SceneImages
+from clue_ros.encodings import promised_size
 
 
 def read_tabletop(*folders: str | Path, seed: int = 0) -> Reading:
     """A clear and an ambiguous instruction about every scene of `clue-tabletop write` folders, drawn with the seed.
 
-    Left out and counted: scenes in which no such instruction was found. InputError names a line that is no scene.
+    Left out and counted: scenes in which no such instruction was found, or whose picture cannot be read. InputError names a line that is no scene.
     """
     return Reading(f"tabletop {', '.join(map(str, folders))}", partial(_records, folders, seed))
 
@@ -34,7 +35,10 @@ def _records(folders: tuple[str | Path, ...], seed: int, skipped: Counter[str]) 
     source = SceneImages(*folders)
     for index, scene in enumerate(source.scenes):
         picture = source.picture(index)
-        size = picture.frame().size
+        size = promised_size(source.encoded[index])
+        if not all(size):
+            skipped["scene whose picture cannot be read"] += 1
+            continue
         for name, draw in (("clear", examples.clear), ("ambiguous", examples.ambiguous)):
             example = draw(scene, np.random.default_rng((seed, index)), source.phrasing)
             if example is None:

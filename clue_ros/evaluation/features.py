@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -19,7 +20,7 @@ from clue_ros.evaluation.looks import Target, acting_is_wrong, is_hit
 from clue_ros.evaluation.suites import in_turn, pairs_of
 from clue_ros.files import replacing
 from clue_ros.pipeline import Belief, Clue
-from clue_ros.types import Prompt
+from clue_ros.types import InputError, Prompt
 from clue_ros.vlm.paligemma import Prefill
 from clue_ros.vlm.tokens import LOCATIONS
 
@@ -77,8 +78,8 @@ Views = tuple[Features, ...]  # of the same prompts, one for each view that the 
 def tabletop_prompts(folder: Path, seed: int, limit: int | None = None) -> Iterator[Asked]:
     """Both prompts of every counterfactual pair, or of `limit` of them; one of the objects meant is in mind. Drawn with the
     seed. InputError when the data has no pairs."""
-    source, rng = SceneImages(folder), np.random.default_rng(seed)
-    for pair, index, example, meant in in_turn(draw(pairs_of(source, seed), rng, limit), rng):
+    source = SceneImages(folder)
+    for pair, index, example, meant in in_turn(pairs_of(source, seed, limit), np.random.default_rng(seed)):
         picture = source.picture(index)
         box = in_pixels(example.boxes[meant], picture.frame().size)
         yield Asked(picture, example.prompt.instruction, example.ambiguous, str(pair), box, example.label)
@@ -96,8 +97,11 @@ def read(clue: Clue, prompts: Iterable[Asked], file: Path, name: str, *, instanc
     zooms = clue.detector.weighing.zooms
     keys = [{f.name: f"{f.name} x{zoom:g}" for f in fields(Features)} for zoom in zooms]
     if file.is_file():
-        kept = np.load(file, allow_pickle=False)
-        return tuple(Features(**{name: kept[key] for name, key in view.items()}) for view in keys)
+        try:
+            kept = np.load(file, allow_pickle=False)
+            return tuple(Features(**{name: kept[key] for name, key in view.items()}) for view in keys)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise InputError(f"{file} cannot be read: remove it, and the prompts are looked at again ({type(error).__name__})") from error
     rows = [_one(clue, asked, zooms, instances) for asked in tqdm(list(prompts), desc=name)]
     found = tuple(Features(*(np.array(column) for column in zip(*view))) for view in zip(*rows))
     with replacing(file) as part:

@@ -31,10 +31,10 @@ class Score:
 
 
 def bootstrap(metric: Callable[..., float], *columns: np.ndarray, rounds: int = 1000, seed: int = 0,
-              groups: np.ndarray | None = None) -> Score:
-    """The metric of the columns and its percentile interval (Efron 1979); rounds in which it is undefined are left out. Of the
-    calibration error, which is greater the fewer the examples, the basic interval (Davison & Hinkley 1997): every resample has that
-    bias once more, so that the percentiles lie above the truth.
+              groups: np.ndarray | None = None, basic: bool = False) -> Score:
+    """The metric of the columns and its percentile interval (Efron 1979); rounds in which it is undefined are left out. basic: the
+    basic interval instead (Davison & Hinkley 1997), not below 0, for a metric such as the calibration error that is greater the fewer
+    the examples: every resample has that bias once more, so that the percentiles lie above the truth.
 
     groups: one of n labels for each example; examples of one label, such as those of one photograph, are not independent and
     are drawn together (the cluster bootstrap, Davison & Hinkley 1997). None: each is drawn alone. InputError when there are
@@ -54,7 +54,7 @@ def bootstrap(metric: Callable[..., float], *columns: np.ndarray, rounds: int = 
             values.append(value)
     low, high = np.percentile(values, [2.5, 97.5]) if values else (np.nan, np.nan)
     value = float(metric(*columns))
-    if metric is expected_calibration_error:
+    if basic:
         low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
     return Score(value, float(low), float(high), count)
 
@@ -183,4 +183,5 @@ def detection_scores(truth: np.ndarray, probability: np.ndarray, threshold: floa
     scores = {name: bootstrap(metric, truth, said, rounds=rounds, groups=groups) for name, metric in
               {"precision": precision, "recall": recall, "F1": f1}.items()}
     soft = {"AUROC": auroc, "AUPRC": average_precision, "ECE": expected_calibration_error}
-    return scores | {name: bootstrap(metric, truth, probability, rounds=rounds, groups=groups) for name, metric in soft.items()}
+    return scores | {name: bootstrap(metric, truth, probability, rounds=rounds, groups=groups, basic=name == "ECE")
+                     for name, metric in soft.items()}

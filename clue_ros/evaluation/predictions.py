@@ -81,7 +81,7 @@ def score(read: Predictions, threshold: float = 0.5) -> dict[str, Score]:
         scores = detection_scores(read.truth, read.probability, threshold, groups=read.groups_of_truth)
         table |= {f"ambiguity {name}": value for name, value in scores.items()}
     elif len(read.truth):
-        table["ambiguity ECE"] = bootstrap(expected_calibration_error, read.truth, read.probability, groups=read.groups_of_truth)
+        table["ambiguity ECE"] = bootstrap(expected_calibration_error, read.truth, read.probability, groups=read.groups_of_truth, basic=True)
     return table
 
 

@@ -15,6 +15,7 @@ from clue_ros.evaluation.metrics import Score, bootstrap
 from clue_ros.evaluation.report import grid
 from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
+from clue_ros.types import InputError
 
 NOISE = 0.1  # share of the noisy oracle's answers that name another option
 NOISY = f"success, {NOISE:.0%} of the answers wrong"
@@ -47,7 +48,10 @@ def _measure(clue: Clue, folder: Path, seed: int, limit: int | None) -> Table:
 def _kept(file: Path, measured: Callable[[], Table]) -> Table:
     """What was measured, from the file if an earlier run left it."""
     if file.is_file():
-        return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
+        try:
+            return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{file} cannot be read: remove it, and it is measured again ({type(error).__name__})") from error
     table = measured()
     with replacing(file) as part:
         part.write_text(json.dumps({name: dataclasses.asdict(score) for name, score in table.items()}, indent=1) + "\n",

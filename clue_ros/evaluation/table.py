@@ -15,7 +15,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from clue_ros.evaluation.variants import Variant
 from clue_ros.files import as_it_reads_back, keep_settings, kept_settings
 from clue_ros.model_folder import find, load, load_vlm
 from clue_ros.pipeline import Clue
-from clue_ros.provenance import code_hash, commit, digest, hash_files, hash_model, shared_pictures, versions
+from clue_ros.provenance import check_apart, code_hash, commit, digest, hash_files, hash_model, versions
 from clue_ros.types import InputError
 
 RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -64,10 +63,7 @@ class Data:
         """A hash of what each folder holds now. InputError where two of them hold a picture in common: rows would be scored on what
         they were fitted to."""
         found = {name: hash_files(folder, "") for name, folder in vars(self).items() if isinstance(folder, Path)}
-        for one, other in combinations(found, 2):
-            if count := shared_pictures(found[one], found[other]):
-                raise InputError(f"{one} {getattr(self, one)} and {other} {getattr(self, other)} hold {count} pictures in common, as data "
-                                 "of one seed do: write each with a seed of its own")
+        check_apart({f"{name} {getattr(self, name)}": lines for name, lines in found.items()})
         return {name: digest(lines) for name, lines in found.items()}
 
     def names(self) -> dict[str, str]:
@@ -185,7 +181,7 @@ def _claim(folder: Path, data: dict, models: dict) -> None:
     """InputError when what lies there is of other data, or of a model, code or library that has changed since. Further models may come."""
     file, mine = folder / "settings.json", as_it_reads_back(data | {"models": models})
     there = kept_settings(file) or mine
-    known = there["models"]
+    known = there.get("models", {})
     if there | {"models": {}} != mine | {"models": {}} or any(known.get(name, files) != files for name, files in mine["models"].items()):
         raise InputError(f"{folder} holds what another model, other data or another version of this package gave: give another "
                          "--out, or remove it")

@@ -165,7 +165,8 @@ def cnn(layers: tuple[int, ...], *, head_mean: bool = False, epochs: int = 40, s
 
         @torch.inference_mode()
         def score(f: Features) -> np.ndarray:
-            return np.concatenate([detector(part).ambiguous.numpy() for part in channels(f).split(512)]).astype(np.float64)
+            found = [detector.from_all_sides(part).ambiguous.numpy() for part in channels(f).split(512)]
+            return bounded(np.concatenate(found))  # as a model's own detector is asked
         return score
     return fit_cnn
 

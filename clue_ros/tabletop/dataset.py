@@ -6,7 +6,6 @@ With pairs, every second scene is the counterfactual twin of the one before: the
 from __future__ import annotations
 
 import dataclasses
-import json
 import multiprocessing
 import signal
 from functools import lru_cache

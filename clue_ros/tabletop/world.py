@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clue_ros.tabletop.scene import COLOURS, SHAPES, SIZES
+from clue_ros.types import InputError
 
 # Hue (degrees), saturation and value ranges of each colour word; the gaps between them keep the words unambiguous.
 COLOUR_RANGES = {
@@ -71,10 +72,25 @@ class World:
     # Rendered pixels (width, height).
     resolution: tuple[int, int] = (256, 192)
 
+    def __post_init__(self) -> None:
+        """InputError for what is no world to draw from."""
+        if strange := [aspect for aspect in self.unseen if aspect not in ASPECTS]:
+            raise InputError(f"{', '.join(map(str, strange))} can not be unseen, but {', '.join(ASPECTS)}")
+        if self.varied and "meshes" in self.unseen:
+            raise InputError("the unseen world has meshes of its own, the varied one those to train on: it is one of the two")
+        if not 0 <= self.proportions <= 0.4:
+            raise InputError(f"proportions vary by a share between 0 and 0.4, not by {self.proportions}")
+        for name, lowest, highest in (("block_width", 0.05, 0.4), ("elevation", 10, 90)):
+            least, most = getattr(self, name)
+            if not lowest <= least <= most <= highest:
+                raise InputError(f"{name.replace('_', ' ')} {least} to {most}: give two numbers between {lowest} and {highest}, the lesser "
+                                 "first")
+
 
 def unseen_world(aspects: Sequence[str] = ASPECTS) -> World:
-    """The world that is kept from training, or one that differs from `World()` in some of its aspects only."""
-    world = World(unseen=tuple(aspect for aspect in ASPECTS if aspect in aspects))
+    """The world that is kept from training, or one that differs from `World()` in some of its aspects only, in any order. InputError
+    for one that is none."""
+    world = World(unseen=tuple(sorted(set(aspects), key=lambda aspect: (*ASPECTS, aspect).index(aspect))))
     if "meshes" in aspects:
         world = replace(world, proportions=0.0)
     if "surfaces" in aspects:

@@ -18,7 +18,7 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.calibration import FILE, Calibration
 from clue_ros.detector.network import Detector, DetectorSettings, channel_count
 from clue_ros.detector.weighing import Weighing
-from clue_ros.model_folder import ADAPTER, DETECTOR, REQUIRED, calibrated_weights, save_detector
+from clue_ros.model_folder import ADAPTER, DETECTOR, REQUIRED, calibrated_weights, forget_calibration, save_detector
 from clue_ros.training.base import Batches
 from clue_ros.training.configs import AmbiguityConfig, IvgConfig
 from clue_ros.training.dialog import (DIALOG_MIXTURE, Dialogue, ambiguity_losses, continue_adapter, detector_losses,
@@ -38,7 +38,6 @@ def _source(data: Teaching, out: Path) -> SceneImages | Labelled:
     """What to learn from. InputError when it cannot be read."""
     if not isinstance(data, Labelled):
         return read_training(data)
-    data.check()
     if not (out / LESSONS / DONE).is_file():  # else an earlier run has read it, and it may be out of reach now
         next(iter(data.read()), None)
     return data
@@ -137,5 +136,5 @@ def assemble(base: Path, adapter: Path, detector: Path, out: Path) -> Path:
             shutil.copytree(source, out / name, ignore=shutil.ignore_patterns("README.md"), copy_function=shutil.copyfile)
     made = out / "detector" / FILE
     if made.is_file() and Calibration.read(made.parent).weights not in ("", calibrated_weights(out)):
-        made.unlink()
+        forget_calibration(made.parent)
     return out

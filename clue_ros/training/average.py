@@ -4,6 +4,7 @@ knew (WiSE-FT, Wortsman et al., arXiv 2109.01903)."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,21 @@ def _file(run: Path, part: str) -> Path:
     return base_in(run) / Path(part).name if part == PARTS[0] else run / part
 
 
+def _check_scales(runs: Sequence[Path]) -> None:
+    """InputError where the factors of adapters count for more in one run than in another."""
+    kinds = []
+    for run in runs:
+        config = json.loads((run / PARTS[-1]).with_name("adapter_config.json").read_text(encoding="utf-8"))
+        kinds.append({key: config.get(key) for key in ("r", "lora_alpha", "use_rslora")})
+        if kinds[-1] != kinds[0]:
+            raise InputError(f"the adapter of {run} is another one than that of {runs[0]}: {kinds[-1]} and {kinds[0]}")
+
+
 def average(runs: Sequence[Path], out: Path) -> Path:
-    """A run folder with the mean weights of the runs' base (and its heads) or adapter, the rest as in the first; returns `out`.
-    InputError when they do not hold the same weights, or `out` is there, ModelError when a file is damaged."""
+    """A run folder with the mean weights of the runs' base (and its heads) or adapter; returns `out`. Of adapters the two factors of every
+    LoRA are averaged, not their product. A detector is left out: it reads what has changed, so train it again (`ambiguity --config
+    detector`). InputError when they do not hold the same weights, their adapters differ in scale, or `out` is there, ModelError when
+    a file is damaged."""
     parts = [part for part in PARTS if all(_file(run, part).is_file() for run in runs)]
     if not parts or len(runs) < 2:
         raise InputError(f"{', '.join(map(str, runs))}: give two or more runs of `clue-train further`, or bases, or runs of `ivg` "
@@ -34,6 +47,8 @@ def average(runs: Sequence[Path], out: Path) -> Path:
         raise InputError(f"{out} is there already: give another --out, or remove it")
     for file in (_file(run, part) for run in runs for part in parts):
         check_weights(file)
+    if PARTS[-1] in parts:
+        _check_scales(runs)
     with replacing(out) as folder:
         shutil.rmtree(folder, ignore_errors=True)
         for part in parts:

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from clue_ros.data import examples
 from clue_ros.detector.jitter import Symmetry, shaken
 from clue_ros.detector.network import Detector, DetectorSettings, centres_of, channels_of
-from clue_ros.model_folder import check_weights
+from clue_ros.model_folder import check_weights, open_adapter
+from clue_ros.offline import network
 from clue_ros.training.base import Emphasis, Mixture, Taught, auxiliary_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
 from clue_ros.training.loop import Losses, to_device
@@ -43,15 +44,13 @@ def with_adapter(model: nn.Module, rank: int = 16, alpha: int = 32, dropout: flo
 
 
 def continue_adapter(model: nn.Module, folder: str | Path) -> PeftModel:
-    """The base with a saved LoRA, ready to train on. InputError when the folder holds none, ModelError when it is damaged."""
+    """The base with a saved LoRA, ready to train on. InputError when the folder holds none, ModelError when it is damaged or another
+    base's."""
     if not (Path(folder) / "adapter_config.json").is_file():
         raise InputError(f"{folder} holds no adapter: give the adapter/ that `clue-train ivg` wrote")
     check_weights(Path(folder) / "adapter_model.safetensors")
-    try:
-        with quiet_peft():
-            return PeftModel.from_pretrained(model, folder, is_trainable=True)
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} is no adapter for this base: give the one that `clue-train ivg` trained on it") from error
+    with network(False):
+        return open_adapter(model, Path(folder), trainable=True)
 
 
 @dataclass(frozen=True)

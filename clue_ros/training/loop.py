@@ -24,7 +24,7 @@ from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from clue_ros.devices import gpu_has_bf16
-from clue_ros.files import as_it_reads_back, keep_settings, kept_settings, replacing
+from clue_ros.files import as_it_reads_back, keep_settings, kept_settings, recovered, replacing
 from clue_ros.provenance import digest, hash_files
 from clue_ros.training.muon import Muon32
 from clue_ros.types import InputError
@@ -213,9 +213,7 @@ def _save(accelerator: Accelerator, folder: Path, step: int) -> None:
 
 def _resume(accelerator: Accelerator, folder: Path) -> int:
     """Load the checkpoint, if there is one; the number of steps already done."""
-    record = folder / "checkpoint" / "step.json"
-    if not record.parent.exists() and (folder / "checkpoint.old" / "step.json").is_file():
-        (folder / "checkpoint.old").rename(record.parent)  # it was stopped between the two
+    record = recovered(folder / "checkpoint") / "step.json"
     if not record.is_file():
         return 0
     accelerator.load_state(str(folder / "checkpoint"))

@@ -87,6 +87,12 @@ def test_a_stop_while_it_is_written_leaves_a_whole_model(model, scenes, monkeypa
     assert sorted(path.name for path in model.iterdir()) == sorted(path.name for path in embedded().iterdir())
 
 
+def test_a_model_whose_calibration_was_killed_between_the_two_is_read_all_the_same(model):
+    (model / "detector").rename(model / "detector.old")
+    load(model, "cpu")
+    assert (model / "detector").is_dir() and not (model / "detector.old").exists()
+
+
 def test_a_calibration_says_in_what_numbers_it_was_made(model, scenes):
     calibrate(model, [Labelled(scenes)], device="cpu", dtype="bfloat16")
     assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0, in bfloat16"

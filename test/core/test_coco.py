@@ -58,8 +58,10 @@ def test_pictures_lie_beside_the_file_or_in_their_folder(tmp_path):
     assert records["pick up the coffee mug"].picture.frame().size == (100, 80)
     labelled = Labelled(tmp_path / "instances.json", "coco", images=tmp_path / "val")  # as a command names it
     assert next(iter(labelled.read())).picture.frame().size == (100, 80)
+    with pytest.raises(InputError, match="there is no reader voc: take tabletop, invig, it2p, coco, recording"):
+        Labelled("x", "voc")
     with pytest.raises(InputError, match="leave --images out for --reader it2p"):
-        replace(labelled, reader="it2p").check()
+        replace(labelled, reader="it2p")
     records, _ = read(tmp_path, instances((1, (10, 20, 30, 40), 0)))
     with pytest.raises(InputError, match="7.png is not there"):
         records["pick up the coffee mug"].picture.frame()

@@ -115,6 +115,13 @@ def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_pa
     assert "model (AR)" not in again and set(again.splitlines()) < set(text.splitlines())
     with pytest.raises(InputError, match="eval holds what another model, other data or another version"):
         table.run(trained, dataclasses.replace(data, seed=4), tmp_path, rounds=20)
+    kept = next((tmp_path / "features").glob("*.npz"))
+    kept.write_bytes(kept.read_bytes()[:100])
+    with pytest.raises(InputError, match=f"{kept.name} cannot be read: remove it"):
+        table.run(trained, data, tmp_path, rounds=20)
+    (tmp_path / "settings.json").write_text('{"data": 1}')
+    with pytest.raises(InputError, match="another model, other data or another version"):
+        table.run(trained, data, tmp_path, rounds=20)
     with pytest.raises(InputError, match="--also model model: .* a name of its own"):
         table.run(trained, data, tmp_path, also=[trained, trained], rounds=20)
 

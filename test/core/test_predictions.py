@@ -126,7 +126,8 @@ def test_scoring_a_log_loads_no_model():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("place, why", [("", "is a folder: give the name of a file"), ("log.jsonl/scores.json", "is no folder")])
+@pytest.mark.parametrize("place, why", [("", "is a folder: give the name of a file"), ("log.jsonl/scores.json", "is no folder"),
+                                        ("x" * 300 + ".json", "File name too long")])
 def test_scores_that_could_not_be_written_are_not_computed(tmp_path, monkeypatch, capsys, place, why):
     log = tmp_path / "log.jsonl"
     log.write_text("not looked at")

@@ -227,10 +227,10 @@ def test_no_member_of_a_family_is_like_an_unseen_mesh():
 
 
 @pytest.mark.parametrize("option, words", (
-    (["--proportions", "0.9"], "--proportions 0.9: give a share between 0 and 0.4"),
-    (["--elevation", "5", "20"], "--elevation 5.0 20.0: give two angles between 10 and 90 degrees, the lesser first"),
-    (["--block-width", "0.2", "0.1"], "--block-width 0.2 0.1: give two shares between 0.05 and 0.4, the lesser first"),
-    (["--unseen", "--varied"], "--unseen has meshes of its own")))
+    (["--proportions", "0.9"], "proportions vary by a share between 0 and 0.4, not by 0.9"),
+    (["--elevation", "5", "20"], "elevation 5.0 to 20.0: give two numbers between 10 and 90, the lesser first"),
+    (["--block-width", "0.2", "0.1"], "block width 0.2 to 0.1: give two numbers between 0.05 and 0.4, the lesser first"),
+    (["--unseen", "--varied"], "the unseen world has meshes of its own")))
 def test_a_world_that_cannot_be_is_refused_before_anything_is_rendered(tmp_path, monkeypatch, option, words):
     out = tmp_path / "data"
     monkeypatch.setattr("sys.argv", ["clue-tabletop", "write", "--out", str(out), "--count", "1", "--seed", "1", *option])
@@ -245,6 +245,14 @@ def test_the_unseen_world_can_be_had_in_one_aspect_alone():
     assert set().union(*single) == whole and unseen_world().unseen == ASPECTS
     meshes_, _, cameras, phrasings = single
     assert "elevation" in cameras - meshes_ and phrasings == {"unseen"}
+
+
+def test_a_world_of_no_known_aspect_is_refused():
+    with pytest.raises(InputError, match="camera can not be unseen, but meshes, surfaces, cameras, phrasings"):
+        unseen_world(["camera"])
+    with pytest.raises(InputError, match="it is one of the two"):
+        dataclasses.replace(unseen_world(), varied=True)
+    assert unseen_world(["cameras", "meshes"]) == unseen_world(["meshes", "cameras"])
 
 
 def test_what_another_object_is_found_by_is_never_one_of_those(crowd, rng):

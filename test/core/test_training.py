@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from clue_ros.data.scenes import SceneImages
 from clue_ros.detector.calibration import Calibration
+from clue_ros.detector.weighing import Weighing
 from clue_ros.dialog import Dialog
 from clue_ros.model_folder import calibrated_weights, embedded, load, save_detector
 from clue_ros.training.adapters import assemble, train_ambiguity, train_ivg
@@ -80,8 +81,13 @@ def test_a_base_that_is_gone_on_with_needs_the_configs_layers_too(data, base_run
 
 
 def test_an_adapter_of_another_base_is_refused(data, trained, tmp_path):
-    with pytest.raises(InputError, match="is no adapter for this base"):
+    with pytest.raises(ModelError, match="adapter_model.safetensors was made for another base"):
         train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", embedded() / "adapter", tmp_path / "out")
+    shorter = shutil.copytree(trained / "adapter", tmp_path / "shorter")
+    weights = load_file(shorter / "adapter_model.safetensors")
+    save_file({name: weight for name, weight in weights.items() if "layers.2." not in name}, shorter / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="made for another base, .* missing or too many: .*layers.2"):
+        train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", shorter, tmp_path / "other")
 
 
 def test_a_damaged_adapter_is_named(data, trained, tmp_path):
@@ -232,6 +238,8 @@ def test_a_calibration_stays_with_the_weights_it_was_made_with(trained, tmp_path
     model = assemble(*parts, tmp_path / "model")
     made = Calibration("", (0.1, 0.9), (True, False), (0, 1), weights=calibrated_weights(model))
     made.save(model / "detector")
+    config = model / "detector/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | dataclasses.asdict(Weighing(2.0, 0.5, -1.0, 0.7, 1.1))))
     assert load(assemble(*parts, model), "cpu").calibration == made  # made once more, of the same
     assert load(assemble(*parts[:2], model / "detector", tmp_path / "copy"), "cpu").calibration == made
     shutil.rmtree(shutil.copytree(model, tmp_path / "bare") / "adapter")
@@ -241,7 +249,8 @@ def test_a_calibration_stays_with_the_weights_it_was_made_with(trained, tmp_path
     other = shutil.copytree(trained / "adapter", tmp_path / "other")
     weights = load_file(other / "adapter_model.safetensors")
     save_file({name: weight + 0.01 for name, weight in weights.items()}, other / "adapter_model.safetensors", {"format": "pt"})
-    assert load(assemble(parts[0], other, model / "detector", tmp_path / "changed"), "cpu").calibration is None
+    changed = load(assemble(parts[0], other, model / "detector", tmp_path / "changed"), "cpu")
+    assert changed.calibration is None and changed.detector.weighing == Weighing(zoom=1.1)
     shutil.copyfile(other / "adapter_model.safetensors", model / "adapter/adapter_model.safetensors")
     with pytest.raises(ModelError, match="calibration.json was made with another adapter, detector or base"):
         load(model, "cpu")

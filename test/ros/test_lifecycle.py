@@ -3,7 +3,6 @@
 import threading
 import time
 
-import pytest
 import torch
 from lifecycle_msgs.msg import Transition
 from std_msgs.msg import String

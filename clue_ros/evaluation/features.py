@@ -135,5 +135,5 @@ def _seen(clue: Clue, prefill: Prefill) -> tuple:
 def _margin(first: np.ndarray, apart: int = 51) -> float:
     """How much likelier the likeliest row of a box is than any that is another one."""
     best = int(first.argmax())
-    others = np.concatenate([first[:max(best - apart, 0)], first[best + apart:]])
+    others = np.concatenate([first[:max(best - apart + 1, 0)], first[best + apart:]])
     return float(first[best] - (others.max() if len(others) else 0.0))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import expit
@@ -13,6 +15,8 @@ from clue_ros.pipeline import Clue
 from clue_ros.types import Ambiguity, Box, Frame, InputError, Prompt
 from clue_ros.vlm.paligemma import Prefill
 
+log = logging.getLogger(__name__)
+Asked, T = TypeVar("Asked"), TypeVar("T")
 Table = dict[str, Score]
 Target = Box | tuple[float, float]  # pixels; only a point on the object where no more is known
 
@@ -48,6 +52,24 @@ def look(clue: Clue, frame: Frame, prompt: Prompt, ambiguous: bool, target: Targ
     seen = clue.understand(frame, prompt)
     right = None if target is None else is_hit(clue.point(seen.prefill, frame, seen.belief).box, target)
     return Look(ambiguous, seen.ambiguity, seen.belief.settled, right, group), seen.prefill
+
+
+def usable(take: Callable[[Asked], T], asked: Iterable[Asked], name: Callable[[Asked], str]) -> Iterator[T]:
+    """What is made of each; those whose picture cannot be used, or whose words are more than the model can read, are left out,
+    and told at the end. InputError where that is all of them."""
+    left_out, made = [], 0
+    for one in asked:
+        try:
+            taken = take(one)
+        except InputError as error:
+            left_out.append(f"{name(one)}: {error}")
+        else:
+            made += 1
+            yield taken
+    if left_out and not made:
+        raise InputError(f"none of {len(left_out)} prompts can be used, the first {left_out[0]}")
+    if left_out:
+        log.warning("left out %d prompts that cannot be used, the first %s", len(left_out), left_out[0])
 
 
 @dataclass(frozen=True)

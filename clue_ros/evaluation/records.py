@@ -4,25 +4,21 @@ about scenes are needed."""
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Record, draw
-from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, verdict_scores
+from clue_ros.evaluation.looks import Look, Seen, Table, Target, look, usable, verdict_scores
 from clue_ros.evaluation.metrics import bootstrap, risk_scores
 from clue_ros.files import check_file, replacing
 from clue_ros.pipeline import Clue
 from clue_ros.types import Box, InputError
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 def look_at(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None) -> list[Look]:
@@ -31,28 +27,10 @@ def look_at(clue: Clue, data: Labelled, seed: int = 0, limit: int | None = None)
     rng = np.random.default_rng(seed)
     def seen(record: Record) -> Look:
         return look(clue, record.picture.frame(), record.prompt, record.ambiguous, _in_mind(record, rng), record.picture.group)[0]
-    looks = list(_each(seen, _drawn(data, rng, limit, lambda record: record.ambiguous is not None)))
+    looks = list(usable(seen, _drawn(data, rng, limit, lambda record: record.ambiguous is not None), attrgetter("id")))
     if not looks:
         raise InputError("no prompt of this data set is known to be clear or ambiguous: there is nothing to measure")
     return looks
-
-
-def _each(take: Callable[[Record], T], drawn: Iterator[Record]) -> Iterator[T]:
-    """What is made of each record; those whose picture cannot be used, or whose words are more than the model can read, are left out,
-    and told at the end. InputError where that is all of them."""
-    left_out, made = [], 0
-    for record in drawn:
-        try:
-            taken = take(record)
-        except InputError as error:
-            left_out.append(f"{record.id}: {error}")
-        else:
-            made += 1
-            yield taken
-    if left_out and not made:
-        raise InputError(f"none of {len(left_out)} prompts can be used, the first {left_out[0]}")
-    if left_out:
-        log.warning("left out %d prompts that cannot be used, the first %s", len(left_out), left_out[0])
 
 
 def _drawn(data: Labelled, rng: np.random.Generator, limit: int | None, keep: Callable[[Record], bool]) -> Iterator[Record]:
@@ -95,7 +73,7 @@ def write_predictions(clue: Clue, data: Labelled, file: Path, seed: int = 0, lim
     count = 0
     with replacing(file) as part, part.open("w", encoding="utf-8") as lines:
         drawn = _drawn(data, np.random.default_rng(seed), limit, lambda record: True)
-        for count, said in enumerate(_each(partial(_prediction, clue), drawn), start=1):
+        for count, said in enumerate(usable(partial(_prediction, clue), drawn, attrgetter("id")), start=1):
             lines.write(json.dumps(said) + "\n")
         if not count:
             raise InputError(f"{data.data} holds no instruction about a picture: there is nothing to look at")

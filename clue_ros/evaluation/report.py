@@ -33,3 +33,8 @@ def write(table: dict[str, Score], settings: dict, file: Path) -> None:
 def plain(score: Score) -> dict[str, float | None]:
     """Of a score, as JSON has it."""
     return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(score).items()}
+
+
+def unplain(kept: dict[str, float | None]) -> Score:
+    """Inverse of `plain`."""
+    return Score(**{name: math.nan if value is None else value for name, value in kept.items()})

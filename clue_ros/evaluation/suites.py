@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from clue_ros.data import examples, it2p
 from clue_ros.data.examples import Example
 from clue_ros.data.records import Part, draw, in_pixels
 from clue_ros.data.scenes import SceneImages
-from clue_ros.evaluation.looks import Seen, Table, look, verdict_scores
+from clue_ros.evaluation.looks import Look, Seen, Table, look, usable, verdict_scores
 from clue_ros.evaluation.metrics import accuracy_at, auroc, auroc_within, bootstrap, detection_scores, risk_scores
 from clue_ros.pipeline import Clue
 from clue_ros.tabletop.questions import is_true_difference, splits_best
@@ -152,8 +153,9 @@ def pointing(clue: Clue, folder: Path, seed: int = 0, limit: int | None = None) 
 
 
 def _look_at_photographs(clue: Clue, folder: Path, commands: list[it2p.Command], name: str) -> Seen:
-    return Seen.of(look(clue, it2p.photo(folder, c.image).frame(), Prompt(c.text), c.ambiguous, c.target, c.image)[0]
-                   for c in tqdm(commands, desc=f"IT2P {name}"))
+    def seen(c: it2p.Command) -> Look:
+        return look(clue, it2p.photo(folder, c.image).frame(), Prompt(c.text), c.ambiguous, c.target, c.image)[0]
+    return Seen.of(usable(seen, tqdm(commands, desc=f"IT2P {name}"), attrgetter("image")))
 
 
 def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = None) -> Table:
@@ -165,7 +167,8 @@ def photographs(clue: Clue, folder: Path, seed: int = 0, limit: int | None = Non
     by_words = it2p.words_alone(controlled)
     controlled = draw(controlled, np.random.default_rng(seed), limit)
     seen = _look_at_photographs(clue, folder, controlled, "language-controlled")
-    words = detection_scores(seen.ambiguous, np.array([by_words[c.text] for c in controlled]), 0.5, groups=seen.groups)
+    words = detection_scores(np.array([c.ambiguous for c in controlled]), np.array([by_words[c.text] for c in controlled]), 0.5,
+                             groups=np.array([c.image for c in controlled]))
     return {**pointing(clue, folder, seed, limit),
             **{f"IT2P ambiguity {k}": v for k, v in verdict_scores(clue, seen).items()},
             **{f"IT2P {k}": v for k, v in risk_scores(seen.wrong, seen.probability, clue.threshold, seen.groups).items()},

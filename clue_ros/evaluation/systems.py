@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,8 @@ from clue_ros.data.scenes import SceneImages
 from clue_ros.evaluation import suites
 from clue_ros.evaluation.episodes import episodes
 from clue_ros.evaluation.looks import Table
-from clue_ros.evaluation.metrics import Score, bootstrap
-from clue_ros.evaluation.report import grid
+from clue_ros.evaluation.metrics import bootstrap
+from clue_ros.evaluation.report import grid, plain, unplain
 from clue_ros.files import replacing
 from clue_ros.pipeline import Clue
 from clue_ros.types import InputError
@@ -49,12 +48,12 @@ def _kept(file: Path, measured: Callable[[], Table]) -> Table:
     """What was measured, from the file if an earlier run left it."""
     if file.is_file():
         try:
-            return {name: Score(**score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
+            return {name: unplain(score) for name, score in json.loads(file.read_text(encoding="utf-8")).items()}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{file} cannot be read: remove it, and it is measured again ({type(error).__name__})") from error
     table = measured()
     with replacing(file) as part:
-        part.write_text(json.dumps({name: dataclasses.asdict(score) for name, score in table.items()}, indent=1) + "\n",
+        part.write_text(json.dumps({name: plain(score) for name, score in table.items()}, indent=1) + "\n",
                         encoding="utf-8")
     return table
 

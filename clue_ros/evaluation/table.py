@@ -217,7 +217,7 @@ def _first_token_alone(weighing: Weighing, _: np.ndarray, asks: np.ndarray, trut
 
 def _own_scores(views: Views) -> np.ndarray:
     """The model's own CNN's logit, and the log odds that its decoder would ask, of all its views: float64[2, n]."""
-    return variants.Fitted(variants.own_verdict(views[0]), None).scores(views).T
+    return variants.mean_scores(variants.own_verdict(views[0]), views).T
 
 
 def _features(kind: str, clue: Clue, data: Data, out: Path) -> dict[str, Views]:

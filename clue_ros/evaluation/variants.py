@@ -56,11 +56,16 @@ class Fitted:
 
     def scores(self, views: Views) -> np.ndarray:
         """float64[n, k], where the scorer gives k."""
-        return np.mean([self.scorer(f).reshape(len(f), -1) for f in views[:self.views]], 0)
+        return mean_scores(self.scorer, views[:self.views])
 
     def probability(self, views: Views) -> np.ndarray:
         """float64[n]"""
         return expit(self.scores(views) @ self.weights + self.shift)
+
+
+def mean_scores(scorer: Scorer, views: Views) -> np.ndarray:
+    """float64[n, k], of what the scorer says of each view."""
+    return np.mean([scorer(f).reshape(len(f), -1) for f in views], 0)
 
 
 def fit(variant: Variant, train: Views, held_out: Views) -> Fitted:

@@ -141,7 +141,7 @@ class Renderer:
     # -- choosing ------------------------------------------------------------------------------------------------
 
     def sample(self, rng: np.random.Generator) -> list[Pose]:
-        """A random camera and look of the room (set on the model), and random poses of 2 or more objects."""
+        """A random camera and look of the room (set on the model), and random poses of as many objects as found room."""
         self._dress(rng)
         self._aim(rng)
         return self._scatter(rng)

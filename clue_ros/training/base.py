@@ -181,17 +181,24 @@ class Emphasis:
     sigma: float = 12.0
 
 
-class Taught(nn.Module):
-    """A PaliGemma with the heads of the auxiliary losses."""
+class Pupil(nn.Module):
+    """A PaliGemma that learns, what of it is to be emphasized, and the smoothed targets of its location tokens."""
 
-    def __init__(self, model: nn.Module, emphasis: Emphasis, *, base: bool = True):
+    def __init__(self, model: nn.Module, emphasis: Emphasis):
         super().__init__()
         self.model, self.emphasis = model, emphasis
-        width = model.config.get_text_config().hidden_size
-        self.match = nn.ModuleList(nn.Linear(width, 1) for _ in (emphasis.match_layers if base else ()))
-        self.dense = DenseHead(model.config.vision_config.hidden_size) if base else None
-        self.corners = nn.Linear(width, 4 * width) if base else None
         self.register_buffer("smooth", smooth_locations(emphasis.sigma), persistent=False)
+
+
+class Taught(Pupil):
+    """With the heads of the auxiliary losses."""
+
+    def __init__(self, model: nn.Module, emphasis: Emphasis):
+        super().__init__(model, emphasis)
+        width = model.config.get_text_config().hidden_size
+        self.match = nn.ModuleList(nn.Linear(width, 1) for _ in emphasis.match_layers)
+        self.dense = DenseHead(model.config.vision_config.hidden_size)
+        self.corners = nn.Linear(width, 4 * width)
 
 
 def corner_loss(taught: Taught, hidden: Tensor, batch: dict[str, Tensor], first_location: int) -> Tensor:
@@ -212,46 +219,52 @@ def grounded_losses(first_location: int) -> Callable[[Taught, dict], Losses]:
         out = run(taught.model, batch, (e.look_layer, e.point_layer), tower_grad=True)
         said = taught.dense(out.seen)
         location, text = suffix_losses(taught.model, out.hidden[-1], batch["labels"], first_location, taught.smooth)
-        terms = {"location": location, "text": text, **auxiliary_losses(taught, out, batch),
+        terms = {"location": location, "text": text, **match_losses(taught, out, batch),
+                 **attention_losses(e, out, batch),
                  "corners": corner_loss(taught, out.hidden[e.match_layers[1] + 1], batch, first_location)}
         weights = {"text": e.text, "corners": e.corners, "match0": e.match / 2, "match1": e.match, "look": e.look, "point": e.point}
         total = sum(weights.get(k, 1.0) * v for k, v in terms.items())
         total = total + e.dense * sum(dense_terms(said, batch).values())
         return {"loss": total, **terms,
-                "pointing": pointing_accuracy(taught, out, batch), **dense_accuracy(said, batch)}
+                "pointing": pointing_accuracy(e, out, batch), **dense_accuracy(said, batch)}
 
     return losses
 
 
-def auxiliary_losses(taught: Taught, out, batch: dict[str, Tensor]) -> Losses:
-    """match0 (attributes), match1 (what is meant), look and point, as the module's docstring describes them."""
-    e, patches = taught.emphasis, batch["look"].shape[1]
+def match_losses(taught: Taught, out, batch: dict[str, Tensor]) -> Losses:
+    """match0 (attributes) and match1 (what is meant), as the module's docstring describes them."""
     terms: Losses = {}
-    for k, (head, layer, key) in enumerate(zip(taught.match, e.match_layers, ("matches", "referents"))):
-        logits = head(out.hidden[layer + 1][:, :patches])[..., 0]
+    for k, (head, layer, key) in enumerate(zip(taught.match, taught.emphasis.match_layers, ("matches", "referents"))):
+        logits = head(out.hidden[layer + 1][:, :batch["look"].shape[1]])[..., 0]
         terms[f"match{k}"] = F.binary_cross_entropy_with_logits(logits, batch[key].to(logits.dtype))
+    return terms
+
+
+def attention_losses(e: Emphasis, out, batch: dict[str, Tensor]) -> Losses:
+    """look and, where a box is said, point, as the module's docstring describes them."""
+    patches, terms = batch["look"].shape[1], {}
     words = batch["words"][:, patches:].to(out.hidden[-1].dtype)
     look = out.probe.weights[e.look_layer][:, :e.heads, patches:, :patches]  # (B, h, T - N, N)
     look = torch.einsum("bhtn,bt->bhn", look, words / words.sum(1, keepdim=True))
     terms["look"] = map_loss(look.flatten(0, 1), batch["look"].repeat_interleave(e.heads, 0))
-    point, target = _pointing(taught, out, batch)
+    point, target = _pointing(e, out, batch)
     if len(point):
         terms["point"] = map_loss(point.flatten(0, 1), target.repeat_interleave(e.heads, 0))
     return terms
 
 
 @torch.no_grad()
-def pointing_accuracy(taught: Taught, out, batch: dict[str, Tensor]) -> Tensor:
+def pointing_accuracy(e: Emphasis, out, batch: dict[str, Tensor]) -> Tensor:
     """Share of predicted corners whose attention peaks on the right object."""
-    point, target = _pointing(taught, out, batch)
+    point, target = _pointing(e, out, batch)
     if not len(point):
         return torch.tensor(0.0)
     return (target.gather(1, point.mean(1).argmax(-1, keepdim=True)) > 0).float().mean()
 
 
-def _pointing(taught: Taught, out, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _pointing(e: Emphasis, out, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """For the n tokens that predict a box: their attention on the patches, float[n, h, N], and where it should be, float[n, N]."""
-    e, patches = taught.emphasis, batch["look"].shape[1]
+    patches = batch["look"].shape[1]
     sequence, position = torch.nonzero(batch["instance"] >= 0, as_tuple=True)
     point = out.probe.weights[e.point_layer][sequence, :e.heads, position, :patches]
     return point, batch["point"][sequence, batch["instance"][sequence, position]]

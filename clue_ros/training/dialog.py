@@ -22,7 +22,7 @@ from clue_ros.detector.jitter import Symmetry, shaken
 from clue_ros.detector.network import Detector, DetectorSettings, centres_of, channels_of
 from clue_ros.model_folder import check_weights, open_adapter
 from clue_ros.offline import network
-from clue_ros.training.base import Emphasis, Mixture, Taught, auxiliary_losses
+from clue_ros.training.base import Emphasis, Mixture, Pupil, attention_losses
 from clue_ros.training.forward import Forward, run, suffix_losses
 from clue_ros.training.loop import Losses, to_device
 from clue_ros.types import InputError
@@ -63,7 +63,7 @@ class DetectorEmphasis:
     dialog: float = 1.0
 
 
-class Dialogue(Taught):
+class Dialogue(Pupil):
     """An adapted PaliGemma, with a detector when that is trained too."""
 
     @property
@@ -72,7 +72,7 @@ class Dialogue(Taught):
         return self.peft_of()
 
     def __init__(self, peft: PeftModel, emphasis: Emphasis, detector: Detector | None = None):
-        super().__init__(peft.get_base_model(), emphasis, base=False)
+        super().__init__(peft.get_base_model(), emphasis)
         self.peft_of, self.detector = (lambda: peft), detector  # not registered twice: its weights are model's
 
 
@@ -91,9 +91,9 @@ def dialog_losses(first_location: int) -> Callable[[Dialogue, dict], Losses]:
 def _dialog_terms(dialogue: Dialogue, out: Forward, batch: dict[str, Tensor], first_location: int) -> Losses:
     e = dialogue.emphasis
     location, text = suffix_losses(dialogue.model, out.hidden[-1], batch["labels"], first_location, dialogue.smooth)
-    auxiliary = auxiliary_losses(dialogue, out, batch)
-    return {"location": location, "text": e.text * text, "look": e.look * auxiliary["look"],
-            "point": e.point * auxiliary.get("point", torch.zeros(()))}
+    attention = attention_losses(e, out, batch)
+    return {"location": location, "text": e.text * text, "look": e.look * attention["look"],
+            "point": e.point * attention.get("point", torch.zeros(()))}
 
 
 def ambiguity_losses(first_location: int, weights: DetectorEmphasis) -> Callable[[Dialogue, dict], Losses]:

@@ -13,19 +13,19 @@ from collections.abc import Callable
 from torch import Tensor
 
 from clue_ros.data import examples
-from clue_ros.training.base import Mixture, Taught
+from clue_ros.training.base import Mixture, Pupil
 from clue_ros.training.forward import run, suffix_losses
 from clue_ros.training.loop import Losses
 
 NAMING_MIXTURE: Mixture = ((0.58, examples.clear), (0.25, examples.ambiguous), (0.17, examples.answered))
 
 
-def naming_losses(first_location: int) -> Callable[[Taught, dict], Losses]:
+def naming_losses(first_location: int) -> Callable[[Pupil, dict], Losses]:
     """The loss of the recipe: the words of the suffix."""
 
-    def losses(taught: Taught, batch: dict[str, Tensor]) -> Losses:
-        out = run(taught.model, batch)
-        _, text = suffix_losses(taught.model, out.hidden[-1], batch["labels"], first_location, taught.smooth)
+    def losses(pupil: Pupil, batch: dict[str, Tensor]) -> Losses:
+        out = run(pupil.model, batch)
+        _, text = suffix_losses(pupil.model, out.hidden[-1], batch["labels"], first_location, pupil.smooth)
         return {"loss": text}
 
     return losses

@@ -41,7 +41,7 @@ from clue_ros.files import replacing
 from clue_ros.model_folder import open_base, save_weights
 from clue_ros.offline import network
 from clue_ros.tabletop.scene import Scene
-from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Taught, grounded_losses
+from clue_ros.training.base import BASE_MIXTURE, Emphasis, GroundedBatches, Mixture, Pupil, Taught, grounded_losses
 from clue_ros.training.configs import BaseConfig, Batching, FurtherConfig, NamingConfig
 from clue_ros.training.forward import fourier_locations_
 from clue_ros.training.loop import LoopConfig, claim, fit
@@ -139,7 +139,7 @@ def train_naming(config: NamingConfig, data: Sequence[Path], base: str | Path, o
     use_probed_attention(model)
     fourier_locations_(model.get_input_embeddings(), grammar.first_location, seed)  # as in the base recipe, here never trained
     batches = replace(batches_of(config, model, grammar, source, seed + 8, NAMING_MIXTURE), places=False)
-    fit(Taught(model, Emphasis(), base=False), batches, naming_losses(grammar.first_location), replace(config.loop, seed=seed),
+    fit(Pupil(model, Emphasis()), batches, naming_losses(grammar.first_location), replace(config.loop, seed=seed),
         out, name="naming")
     save_base(model, grammar.tokenizer, out / "model")
     return out / "model"

@@ -134,19 +134,27 @@ def _doubled(yuv: np.ndarray) -> np.ndarray:
     return yuv[..., [0, 1, 0, 2]].reshape(len(yuv), -1, 2)
 
 
-def from_compressed(msg: CompressedMessage) -> np.ndarray:
-    """uint8[H, W, 3] RGB of a JPEG or PNG; the camera's own pixels, whatever turn a photo's EXIF asks for. InputError."""
+def check_compressed(msg: CompressedMessage) -> None:
+    """InputError where its head tells that it cannot be used; what comes after may be damaged all the same."""
     width, height = promised_size(msg.data)
-    rgb = None
     if width * height > MOST_PIXELS:  # of one colour it is a small file, that would take all memory to open
         raise InputError(f"the compressed image is {width} x {height} pixels, more than {MOST_PIXELS // 10 ** 6} million: "
                          "publish a smaller one")
-    if width and height:  # else it is neither, and nobody knows what OpenCV would make room for
-        rgb = decode(msg.data)
-    if rgb is None:
-        raise InputError(f"the compressed image (format '{_shown(msg.format)}', {len(msg.data)} bytes) cannot be decoded: "
-                         "publish JPEG or PNG, or set image_transport to raw")
+    if not (width and height):  # neither JPEG nor PNG, and nobody knows what OpenCV would make room for
+        raise _undecodable(msg)
+
+
+def from_compressed(msg: CompressedMessage) -> np.ndarray:
+    """uint8[H, W, 3] RGB of a JPEG or PNG; the camera's own pixels, whatever turn a photo's EXIF asks for. InputError."""
+    check_compressed(msg)
+    if (rgb := decode(msg.data)) is None:
+        raise _undecodable(msg)
     return rgb
+
+
+def _undecodable(msg: CompressedMessage) -> InputError:
+    return InputError(f"the compressed image (format '{_shown(msg.format)}', {len(msg.data)} bytes) cannot be decoded: publish JPEG or PNG, "
+                      "or set image_transport to raw")
 
 
 def promised_size(data: Sequence[int]) -> tuple[int, int]:

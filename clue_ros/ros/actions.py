@@ -50,14 +50,16 @@ class GroundAction:
         self._desk.handle(lambda now: self._desk.session.instruct(goal.request.instruction, now, _identity(goal)))
 
     def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        ended = self._desk.handle(lambda _: self._desk.session.cancel(_identity(goal)))
-        return CancelResponse.ACCEPT if ended else CancelResponse.REJECT  # it had ended by itself
+        """A goal whose request was superseded a moment ago is accepted, too, and then aborted: of several goals to cancel at once rclpy
+        passes over the one after each that is rejected."""
+        self._desk.handle(lambda _: self._desk.session.cancel(_identity(goal)))
+        return CancelResponse.ACCEPT if _identity(goal) in self._running else CancelResponse.REJECT  # it has its result
 
     async def _finish(self, goal: ServerGoalHandle) -> Ground.Result:
         _, end = self._running[_identity(goal)]
         event: Finished = await end
         del self._running[_identity(goal)]
-        if event.grounding is not None:
+        if event.outcome is Outcome.GROUNDED:
             goal.succeed()
         elif event.outcome is Outcome.CANCELLED:
             goal.canceled()

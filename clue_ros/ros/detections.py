@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import RELIABLE
-from clue_ros.ros.request import Event, Finished
+from clue_ros.ros.request import Event, Finished, Outcome
 from clue_ros.types import Grounding
 
 try:
@@ -32,8 +32,9 @@ class Detections:
             self._publisher = place.node.create_lifecycle_publisher(Detection2DArray, place.topic("detections"), RELIABLE)
 
     def tell(self, event: Event) -> None:
-        """One event of the session: at the end of a request, publish what it found, if it did."""
-        if self._publisher is not None and isinstance(event, Finished) and event.grounding is not None:
+        """One event of the session: at the end of a request, publish what it found, if it did; not a box that is but the likeliest,
+        since a detection cannot say so."""
+        if self._publisher is not None and isinstance(event, Finished) and event.outcome is Outcome.GROUNDED:
             header = event.request.seen.snapshot.image.header
             self._publisher.publish(detection_message(event.grounding, header, event.request.identity))
 

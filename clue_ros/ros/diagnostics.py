@@ -30,6 +30,7 @@ from clue_ros.ros.worker import Desk, Worker
 GRACE = 5.0  # seconds that a camera may take to come up before its absence is trouble
 SLOW = 10.0  # seconds of one look that are worth a warning
 SPAN = 5.0  # seconds over which the camera's rate is taken
+FRESH = 60.0  # seconds for which the last request's error is a warning
 WINDOW = 200  # looks that the percentiles are of
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -177,7 +178,7 @@ class CameraHealth:
 
     def _requests(self, now: float) -> DiagnosticStatus:
         tally, request = self._tally, self._session.request
-        failed = tally.last is Outcome.ERROR
+        failed = tally.last is Outcome.ERROR and now - tally.error_at < FRESH  # then it is history, told in "last error"
         text = f"the last request failed: {tally.error}" if failed else f"{tally.outcomes.total()} requests so far"
         deaf = self._inputs.deaf
         values = {"running": request.phase.value if request is not None else "none"}

@@ -101,6 +101,8 @@ class Inputs:
         try:
             if isinstance(msg, Image):
                 encodings.check(msg)
+            else:
+                encodings.check_compressed(msg)
         except InputError as error:
             self.unusable, self._spoilt_at = f"on {self.image_topic}: {error}", time.monotonic()
             self._words.warn("image", self.unusable)

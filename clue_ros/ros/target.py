@@ -30,11 +30,11 @@ from clue_ros.ros.inputs import Inputs
 from clue_ros.ros.parameters import Settings
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import NEWEST, RELIABLE
-from clue_ros.ros.request import Event, Finished, Snapshot
+from clue_ros.ros.request import Event, Finished, Outcome, Snapshot
 from clue_ros.types import InputError
 
 PATIENCE = 0.5  # seconds a finished look waits for the depth of its image: depth often comes a little later
-RECENT = 8  # depth images kept for an image that comes later than its depth
+RECENT, MOST_BYTES = 1.0, 128_000_000  # seconds of depth images kept for an image that comes later than its depth, and their size
 
 
 class _MayStillCome(InputError):
@@ -42,7 +42,7 @@ class _MayStillCome(InputError):
 
 
 class Target:
-    """Listens to a camera's `camera_info` and `depth`, and publishes `target` after each box, or warns why it cannot.
+    """Listens to a camera's `camera_info` and `depth`, and publishes `target` for each object that was found, or warns why it cannot.
 
     settings: the parameters' present values. refusal: why the last box got no target, "" when it got one or there was none yet;
     `/diagnostics` tells it too. `target` is not latched: a point of an earlier instruction must not reach an
@@ -54,7 +54,7 @@ class Target:
         self.refusal = ""
         self._lock = threading.Lock()
         self._info: CameraInfo | None = None
-        self._recent: deque[Image] = deque(maxlen=RECENT)
+        self._recent: deque[Image] = deque()
         # For every image that somebody still holds, the depth nearest in time; None before the first.
         self._nearest: WeakKeyDictionary[Snapshot, Image | None] = WeakKeyDictionary()
         self._waiting: tuple[Finished, float] | None = None  # a box whose depth may still come, and until when
@@ -65,10 +65,15 @@ class Target:
         place.node.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def tell(self, event: Event) -> None:
-        """One event of the session: at the end of a request, publish where its object is, or say why not."""
+        """One event of the session: at the end of a request, publish where its object is, or say why not. A box that is but the
+        likeliest gets none: a point cannot say so, and an arm would reach for it."""
         if not isinstance(event, Finished) or event.grounding is None:
             return
         self._settle(at_once=True)  # the box before this one can wait no longer
+        if event.outcome is not Outcome.GROUNDED:
+            with self._lock:
+                self._refuse(event, "it is not known which object is meant, the box is but the likeliest")
+            return
         with self._lock:
             self._waiting = (event, time.monotonic() + PATIENCE)
         self._settle()
@@ -87,6 +92,8 @@ class Target:
             return
         with self._lock:
             self._recent.append(msg)
+            while _apart(self._recent[0], msg) > RECENT or sum(len(depth.data) for depth in self._recent) > max(MOST_BYTES, len(msg.data)):
+                self._recent.popleft()
             for snapshot, nearest in list(self._nearest.items()):
                 if nearest is None or _apart(snapshot.image, msg) < _apart(snapshot.image, nearest):
                     self._nearest[snapshot] = msg
@@ -112,8 +119,11 @@ class Target:
                 if isinstance(error, _MayStillCome) and not at_once and time.monotonic() < deadline:
                     self._waiting = event, deadline
                     return
-                self.refusal = f"request {event.request.identity}: no target is published: {error}"
-                self._log.warning(self.refusal)
+                self._refuse(event, str(error))
+
+    def _refuse(self, event: Finished, why: str) -> None:
+        self.refusal = f"request {event.request.identity}: no target is published: {why}"
+        self._log.warning(self.refusal)
 
     def _locate(self, event: Finished) -> PointStamped:
         seen, settings = event.request.seen, self._settings()

@@ -155,6 +155,10 @@ class Manager:
         """A transition that is not waited for."""
         return self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
 
+    def ask_by_label(self, label):
+        """The same, by the transition's name."""
+        return self._change.call_async(ChangeState.Request(transition=Transition(label=label)))
+
     def do(self, *transitions):
         """Whether they all succeeded, one after the other."""
         return all(self.done(self.ask(transition)).success for transition in transitions)

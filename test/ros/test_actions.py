@@ -1,10 +1,12 @@
 """The action `ground` on real DDS with the real embedded model: every goal ends in exactly one result."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from action_msgs.srv import CancelGoal
 from std_msgs.msg import String
 
 from clue_ros.action import Ground
@@ -83,11 +85,12 @@ def test_question_feedback_answer_result(server, embedded_engine, ambiguous):
     assert [m for m in play.rest() if isinstance(m, GroundedObject)] == [end]  # the same on the topic, once
 
 
-def test_pointing_at_the_turn_limit_is_a_success(server, embedded_engine, ambiguous):
+def test_a_goal_that_ends_in_doubt_has_a_box_but_no_success(server, embedded_engine, ambiguous):
     play, send = server(embedded_engine, turn_limit=0)
     play.show(ambiguous.picture)
     status, end = send(ambiguous.say).result()
-    assert (status, end.outcome) == (GoalStatus.STATUS_SUCCEEDED, GroundedObject.OUTCOME_TURN_LIMIT)
+    assert (status, end.outcome) == (GoalStatus.STATUS_ABORTED, GroundedObject.OUTCOME_TURN_LIMIT)
+    assert end.box.x2 > end.box.x1
 
 
 def test_cancel_an_open_question(server, embedded_engine, ambiguous, clear):
@@ -106,6 +109,25 @@ def test_cancel_an_open_question(server, embedded_engine, ambiguous, clear):
     done = send(clear.say)
     assert done.result()[0] == GoalStatus.STATUS_SUCCEEDED
     assert not done.cancel()  # it had ended by itself
+
+
+def test_all_goals_are_cancelled_though_one_was_superseded_a_moment_ago(server, embedded_engine, ambiguous):
+    play, send = server(embedded_engine)
+    play.show(ambiguous.picture)
+    first = send(ambiguous.say)
+    first.question()
+    client, everything = play.ground_client(), play.person.create_client(CancelGoal, "ground/_action/cancel_goal")
+    assert everything.wait_for_service(10)
+    with play.node.worker._changed:  # the executor waits with the next picture, so that it gets both at once
+        sent = client.send_goal_async(Ground.Goal(instruction=ambiguous.say))
+        cancelled = everything.call_async(CancelGoal.Request())
+        time.sleep(0.5)
+    play.until(lambda: sent.done() and cancelled.done())
+    later = sent.result().get_result_async()
+    assert first.result()[1].outcome == GroundedObject.OUTCOME_SUPERSEDED
+    play.until(later.done)
+    assert later.result().status == GoalStatus.STATUS_CANCELED
+    assert later.result().result.grounding.outcome == GroundedObject.OUTCOME_CANCELLED
 
 
 def test_cancel_a_look(server, embedded_engine, clear):

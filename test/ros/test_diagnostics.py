@@ -209,6 +209,27 @@ def test_a_camera_that_cuts_every_other_image_is_told_once(stage, embedded_engin
     assert len([line for line in play.log if "encoding '8UC3 ' is not supported" in line]) == 1
 
 
+def test_compressed_images_of_no_use_are_told_before_one_is_looked_at(stage, embedded_engine):
+    play = stage(embedded_engine, image_transport="compressed")
+    video = play.camera.create_publisher(CompressedImage, "image/compressed", 1)
+    play.until(lambda: play.node.state == "active")
+    play.until(lambda: video.publish(CompressedImage(format="h264", data=bytes(range(200)))) or play.view.inputs.unusable)
+    _, text, _ = Watch(play).until("camera", lambda level, *_: level == DiagnosticStatus.WARN)
+    assert "(format 'h264', 200 bytes) cannot be decoded: publish JPEG or PNG" in text
+
+
+def test_a_request_that_failed_is_a_warning_for_a_while(stage, embedded_engine, monkeypatch):
+    monkeypatch.setattr("clue_ros.ros.diagnostics.FRESH", 2.0)
+    play = stage(embedded_engine)
+    watch = Watch(play)
+    play.until(lambda: play.node.state == "active")
+    play.person.say("")
+    _, text, _ = watch.until("requests", lambda level, *_: level == DiagnosticStatus.WARN)
+    assert text.startswith("the last request failed: the instruction is empty")
+    _, text, values = watch.until("requests", lambda level, *_: level == DiagnosticStatus.OK)
+    assert text == "1 requests so far" and "the instruction is empty" in values["last error"]
+
+
 def test_a_look_that_does_not_end_is_told(stage, embedded_engine, monkeypatch):
     play = stage(embedded_engine)
     watch = Watch(play)
@@ -220,7 +241,7 @@ def test_a_look_that_does_not_end_is_told(stage, embedded_engine, monkeypatch):
 
 
 def test_a_camera_that_is_not_there(stage, embedded_engine, monkeypatch):
-    monkeypatch.setattr("clue_ros.ros.diagnostics.GRACE", 5.0)
+    monkeypatch.setattr("clue_ros.ros.diagnostics.GRACE", 3.0)
     play = stage(embedded_engine)
     watch = Watch(play)
     play.camera.destroy_publisher(play.camera._publisher)

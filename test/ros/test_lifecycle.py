@@ -28,9 +28,10 @@ class Engine:
 
 
 def test_it_starts_by_itself_and_answers_while_it_loads(stage, embedded_engine, clear):
-    may_load = threading.Event()
+    may_tell, may_load = threading.Event(), threading.Event()
 
     def load(settings, tell):
+        may_tell.wait(60)
         tell("half of it is read")
         may_load.wait(60)
         return embedded_engine(settings, tell)
@@ -40,12 +41,14 @@ def test_it_starts_by_itself_and_answers_while_it_loads(stage, embedded_engine, 
     assert manage.state == "configuring"
     assert manage.done(manage.parameters.get_parameters(["turn_limit"])).values[0].integer_value == 3
     assert not manage.do(CONFIGURE)  # one transition at a time
+    assert not manage.done(manage.ask_by_label("transition_success")).success and manage.state == "configuring"
     assert time.monotonic() - start < 5.0
     assert "cannot change while a model is loaded" in manage.set("model", "another")
     play.show(clear.picture)
     play.person.say(clear.say)
     play.logged("the model is still loading: the instruction waits")
     assert not play.rest(0.3)
+    may_tell.set()
     play.logged("half of it is read")
     play.logged("still loading the model, for ", 12.0)
     may_load.set()

@@ -1,5 +1,6 @@
 """The table of parameters, the file that repeats it, and what happens to wrong values."""
 
+import copy
 import dataclasses
 import runpy
 import time
@@ -152,6 +153,16 @@ def test_a_running_node_describes_every_parameter(stage, embedded_engine):
         wanted = row.descriptor()
         wanted.type = one.type
         assert one == wanted
+
+
+def test_a_risk_that_cannot_be_kept_is_refused(stage, embedded_engine):
+    engine = copy.copy(embedded_engine(None, None))
+    engine.calibration = None
+    play = stage(lambda *_: engine)
+    play.logged("was never calibrated: it asks from P(ambiguous) 0.58, whatever `risk` says")
+    manage = Manager(play)
+    assert "risk: the detector of 'tabletop' was never calibrated, so that no risk can be kept" in manage.set("risk", 0.01)
+    assert manage.set("turn_limit", 1) == ""
 
 
 def test_turn_limit_risk_and_overlay_act_on_the_next_instruction(stage, embedded_engine, ambiguous):

@@ -5,13 +5,15 @@ import math
 import cv2
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from clue_ros.msg import GroundedObject
 from clue_ros.ros.conversions import box_from_message, image_from_rgb, nanoseconds
+from clue_ros.ros.request import Snapshot
 from company import Manager
 from depth_camera import DepthCamera, H, K, W, calibration
 
@@ -68,6 +70,34 @@ def test_target_on_real_dds(stage, embedded_engine, clear, monkeypatch):
     assert status.level == DiagnosticStatus.WARN and status.message == play.view.target.refusal
     assert play.view.target._recent and Manager(play).do(Transition.TRANSITION_DEACTIVATE)
     play.until(lambda: not play.view.target._recent and not play.view.target._nearest)
+
+
+def test_a_box_that_is_but_the_likeliest_gets_no_target(stage, embedded_engine, ambiguous):
+    play = stage(embedded_engine, depth=True, turn_limit=0)
+    camera = DepthCamera(play)
+    camera.metres = np.full((H, W), 0.8, np.float32)
+    play.show(ambiguous.picture)
+    play.until(lambda: play.view.target._info and any(play.view.target._nearest.values()))
+    play.person.say(ambiguous.say)
+    assert play.hear(GroundedObject).outcome == GroundedObject.OUTCOME_TURN_LIMIT
+    play.logged("no target is published: it is not known which object is meant, the box is but the likeliest")
+    assert not camera.targets
+
+
+def test_an_image_that_comes_later_than_its_depth_finds_it(stage, embedded_engine):
+    play = stage(embedded_engine, depth=True)
+    target = play.view.target
+    play.until(lambda: play.node.state == "active")
+
+    def image(milliseconds):
+        return Image(header=Header(stamp=Time(sec=5, nanosec=milliseconds * 10 ** 6)), data=bytes(8))
+    for milliseconds in range(0, 990, 33):
+        target._on_depth(image(milliseconds))
+    late = Snapshot(image(100), 0.0)
+    target._pair(late)
+    assert target._nearest[late].header.stamp.nanosec == 99 * 10 ** 6
+    target._on_depth(Image(header=Header(stamp=Time(sec=7)), data=bytes(8)))
+    assert len(target._recent) == 1  # all others are too old for any image that still comes
 
 
 def test_no_depth_and_no_stamp_are_told(stage, embedded_engine, clear):

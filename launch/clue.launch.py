@@ -4,6 +4,7 @@
     ros2 launch clue_ros clue.launch.py image:=/camera/color/image_raw model:=/models/mine device:=cuda rviz:=true
     ros2 launch clue_ros clue.launch.py image:=/camera/color/image_raw camera_info:=/camera/color/camera_info \\
         depth:=/camera/aligned_depth_to_color/image_raw
+    ros2 launch clue_ros clue.launch.py image:=/camera/image_raw instruction:=/asr/text answer:=/asr/text speech:=/tts/say
     ros2 launch clue_ros clue.launch.py cameras:=front=/front_camera/image_raw,wrist=/wrist_camera/image_raw
     ros2 launch clue_ros clue.launch.py namespace:=robot1 params_file:=my.yaml log_level:=debug
     ros2 launch clue_ros clue.launch.py autostart:=false     then: ros2 lifecycle set /clue_node configure, activate
@@ -36,6 +37,10 @@ ARGUMENTS = [
                           description="whether the image is, for `target`; empty: what the file says"),
     DeclareLaunchArgument("cameras", default_value="", description="several cameras by name, with their image topics: "
                           "front=/front/image_raw,wrist=...; a name alone: its topic is <name>/image"),
+    DeclareLaunchArgument("instruction", default_value="instruction", description="where a person's words come from, such as a speech "
+                          "recogniser"),
+    DeclareLaunchArgument("answer", default_value="answer", description="where a person's answers come from"),
+    DeclareLaunchArgument("speech", default_value="speech", description="where questions go, such as to a text-to-speech node"),
     DeclareLaunchArgument("namespace", default_value="", description="of the node and its topics"),
     DeclareLaunchArgument("params_file", default_value=share("config", "clue.yaml"), description="parameters file"),
     DeclareLaunchArgument("model", default_value="", description="model folder; empty: what the parameters file says"),
@@ -62,7 +67,7 @@ def nodes(context):
     given |= {name: value[name] == "true" for name in ("autostart", "rectified", "use_sim_time") if value[name]}
     given |= {"depth": value["depth"].lower() != "false"} if value["depth"] else {}
     depth = {} if value["depth"].lower() in ("", "true", "false") else {"depth": value["depth"]}
-    topics = {name: value[name] for name in ("image", "camera_info") if value[name] != name} | depth
+    topics = {name: value[name] for name in ("image", "camera_info", "instruction", "answer", "speech") if value[name] != name} | depth
     if value["threads"] and not value["threads"].isdecimal():
         raise RuntimeError(f"threads:={value['threads']} is no number: give one such as 2, or 0 for what the node takes by itself")
     given |= {"threads": int(value["threads"])} if value["threads"] else {}

@@ -68,7 +68,7 @@ class ClueNode(ManagedNode):
 
     def __init__(self, load: Load = load_engine, **options):
         try:
-            super().__init__("clue_node", automatically_declare_parameters_from_overrides=True, **options)
+            super().__init__("clue_node", automatically_declare_parameters_from_overrides=True, enable_logger_service=True, **options)
         except ValueError as error:  # rclpy's, which does not name the parameter
             raise InputError("a parameter was given without a value, or as an empty list: give it one, or leave it out "
                              f"({error})") from error

@@ -6,11 +6,11 @@ from rclpy.duration import Duration
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.msg import AmbiguityHeatmap, GroundedObject, Question
 from clue_ros.ros import conversions
 from clue_ros.ros.place import Place
 from clue_ros.ros.qos import LATCHED, RELIABLE
-from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Request
+from clue_ros.ros.request import Answered, Asked, Event, Finished, Look, Looked, Note, Outcome, Request
 from clue_ros.ros.visualization import overlay
 from clue_ros.types import Decision, Frame
 
@@ -22,6 +22,8 @@ class Outputs:
         node, topic, self._log = place.node, place.topic, place.log
         self._grounding = node.create_publisher(GroundedObject, topic("grounding"), LATCHED)
         self._speech = node.create_lifecycle_publisher(String, topic("speech"), RELIABLE)
+        self._open = node.create_lifecycle_publisher(Question, topic("question"), LATCHED)
+        self._asking = ""  # the request whose question is open there
         self._heatmap = node.create_lifecycle_publisher(AmbiguityHeatmap, topic("heatmap"), LATCHED)
         self._picture = node.create_lifecycle_publisher(Image, topic("heatmap/image"), LATCHED)
 
@@ -44,8 +46,19 @@ class Outputs:
     def _question(self, event: Asked) -> None:
         self._log.info(f"request {event.request.identity} asks: {event.question}")
         self._speech.publish(String(data=event.question))
+        self._open.publish(question_message(event.request, event.question))
+        self._asking = event.request.identity
+
+    def _answered(self, event: Answered) -> None:
+        self._close_question(event.request)
+
+    def _close_question(self, request: Request) -> None:
+        if self._asking == request.identity:
+            self._open.publish(question_message(request, ""))
+            self._asking = ""
 
     def _outcome(self, event: Finished) -> None:
+        self._close_question(event.request)
         text = f"request {event.request.identity} ended: {event.outcome.name.lower().replace('_', ' ')}"
         if event.outcome is Outcome.ERROR:
             self._log.error(f"{text}: {event.error}")
@@ -60,7 +73,7 @@ class Outputs:
             self._log.info(note.text)
 
 
-_TELL = {Looked: Outputs._verdict, Asked: Outputs._question, Finished: Outputs._outcome, Note: Outputs._note}
+_TELL = {Looked: Outputs._verdict, Asked: Outputs._question, Answered: Outputs._answered, Finished: Outputs._outcome, Note: Outputs._note}
 
 
 def verdict_message(request: Request) -> AmbiguityHeatmap:
@@ -69,6 +82,12 @@ def verdict_message(request: Request) -> AmbiguityHeatmap:
     return conversions.heatmap_message(
         seen.decision.ambiguity, header=seen.snapshot.image.header, request_id=request.identity,
         instruction=request.instruction, turn=request.dialog.turns, size=seen.size)
+
+
+def question_message(request: Request, text: str) -> Question:
+    """The last look's question, or, with no text, that it is not open any more."""
+    return Question(header=request.seen.snapshot.image.header, request_id=request.identity, instruction=request.instruction,
+                    turn=request.questions - 1 if text else request.dialog.turns, text=text)
 
 
 def grounded_message(event: Finished) -> GroundedObject:

@@ -12,13 +12,14 @@ from rclpy.subscription import Subscription
 from rclpy.time import Time
 from std_msgs.msg import String
 
-from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.msg import AmbiguityHeatmap, GroundedObject, Question
 from clue_ros.ros.qos import EVERY_WORD, LATCHED_LISTENER, RELIABLE
 from clue_ros.ros.request import Outcome
 
 SETTLE = 0.5  # seconds from a new image to the words about it
 REPEATS = 10  # how often an instruction is said when the robot looks at an older image
 POINTS = (GroundedObject.OUTCOME_GROUNDED, GroundedObject.OUTCOME_TURN_LIMIT)  # outcomes with a box
+Heard = AmbiguityHeatmap | String | Question | GroundedObject
 Turn = tuple[AmbiguityHeatmap | None, String | GroundedObject]
 OUTCOMES = {outcome.value: outcome.name.lower().replace("_", " ") for outcome in Outcome}
 
@@ -40,16 +41,18 @@ def in_touch(node: Node, replies: Iterable[Subscription], words: Iterable[Publis
 class Person(Node):
     """Says instructions and answers; what comes back waits, in order, in the queue `heard`.
 
-    heard: AmbiguityHeatmap for each look, String for each question, GroundedObject for each outcome.
+    heard: AmbiguityHeatmap for each look, GroundedObject for each outcome, and for each question a String as it is spoken. latched: a
+    Question instead, which tells at once which one is open, and when none is any more.
     """
 
-    def __init__(self, name: str = "clue_person", **options):
+    def __init__(self, name: str = "clue_person", *, latched: bool = False, **options):
         super().__init__(name, **options)
-        self.heard: queue.Queue[AmbiguityHeatmap | String | GroundedObject] = queue.Queue()
+        self.heard: queue.Queue[Heard] = queue.Queue()
+        questions = (Question, "question", self.heard.put, LATCHED_LISTENER) if latched else (String, "speech", self.heard.put, RELIABLE)
         self._instruction = self.create_publisher(String, "instruction", EVERY_WORD)
         self._answer = self.create_publisher(String, "answer", EVERY_WORD)
         self._replies = [self.create_subscription(AmbiguityHeatmap, "heatmap", self.heard.put, LATCHED_LISTENER),
-                         self.create_subscription(String, "speech", self.heard.put, RELIABLE),
+                         self.create_subscription(*questions),
                          self.create_subscription(GroundedObject, "grounding", self.heard.put, LATCHED_LISTENER)]
 
     def wait_for_node(self, seconds: float) -> bool:
@@ -73,7 +76,7 @@ class Person(Node):
         """An answer to the open question."""
         self._answer.publish(String(data=text))
 
-    def listen(self, seconds: float) -> AmbiguityHeatmap | String | GroundedObject | None:
+    def listen(self, seconds: float) -> Heard | None:
         """The next thing that came back, or None when nothing did in time."""
         try:
             return self.heard.get(timeout=seconds)

@@ -119,6 +119,13 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
+class Answered:
+    """The question that was open is no more: there is an answer to look with."""
+
+    request: Request
+
+
+@dataclass(frozen=True, eq=False)
 class Finished:
     """The request's one outcome. error: a sentence, for ERROR only; grounding: for GROUNDED and TURN_LIMIT only."""
 
@@ -136,4 +143,4 @@ class Note:
     warning: bool = False
 
 
-Event = Looked | Asked | Finished | Note
+Event = Looked | Asked | Answered | Finished | Note

@@ -14,7 +14,7 @@ that it was still in doubt. A closed session ends the running request, and every
 is held lets them wait.
 
 Every event is a method that takes the time `now` (seconds of one monotonic clock) and returns what has to be told to
-the world, in order: `Looked`, `Asked`, `Finished` or `Note`.
+the world, in order: `Looked`, `Asked`, `Answered`, `Finished` or `Note`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clue_ros.dialog import Dialog
-from clue_ros.ros.request import Asked, Event, Finished, Look, Looked, Note, Outcome, Phase, Request, Seen, Snapshot, Spoilt
+from clue_ros.ros.request import Answered, Asked, Event, Finished, Look, Looked, Note, Outcome, Phase, Request, Seen, Snapshot, Spoilt
 from clue_ros.ros.words import shown
 from clue_ros.types import TURN_LIMIT, Decision, Grounding, InputError
 
@@ -126,7 +126,7 @@ class Session:
             return self._stays_open(str(error), again=again)
         request.spoken.append(text)
         request.phase, request.since = Phase.WAITING_FOR_IMAGE, now
-        return []
+        return [Answered(request)]
 
     def see(self, snapshot: Snapshot) -> list[Event]:
         """A picture arrived; the one before is forgotten. A closed session keeps none."""

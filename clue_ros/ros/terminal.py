@@ -18,9 +18,8 @@ from collections.abc import Iterable
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
-from std_msgs.msg import String
 
-from clue_ros.msg import AmbiguityHeatmap, GroundedObject
+from clue_ros.msg import AmbiguityHeatmap, GroundedObject, Question
 from clue_ros.ros.begin import begin
 from clue_ros.ros.parameters import at_start
 from clue_ros.ros.person import OUTCOMES, Person
@@ -34,10 +33,10 @@ CURE = "start it with the same namespace and ROS_DOMAIN_ID"
 GONE = f"clue_node has gone: {CURE}"
 
 
-def describe(message: AmbiguityHeatmap | String | GroundedObject) -> str:
-    """One line for the terminal."""
-    if isinstance(message, String):
-        return f"robot   {shown(message.data)}"
+def describe(message: AmbiguityHeatmap | Question | GroundedObject) -> str:
+    """One line for the terminal; "" where there is nothing to tell."""
+    if isinstance(message, Question):
+        return f"robot   {shown(message.text)}" if message.text else ""
     if isinstance(message, AmbiguityHeatmap):
         return f"        P(ambiguous) {message.probability:.2f}, asks from {message.threshold:.2f}"
     if message.outcome == GroundedObject.OUTCOME_ERROR:
@@ -51,31 +50,26 @@ def describe(message: AmbiguityHeatmap | String | GroundedObject) -> str:
 
 
 class Conversation:
-    """Whose turn it is. question: the open one, empty when none is."""
+    """Whose turn it is. person: one who hears of questions as they are latched. question: the open one, None when none is."""
 
     def __init__(self, person: Person):
         self.person = person
-        self.question = ""
-        self._earlier = ""  # the request of a question that was asked before anybody listened here
+        self.question: Question | None = None
         self._said = ""
         self._superseded = ""  # the instruction before it, while its end has not been heard
 
     def catch_up(self) -> str:
-        """Hear what is still on the topics of before; a sentence about a question since then whose end is not among it, "" for none.
-        It may have ended all the same, before another instruction did."""
-        verdict = outcome = None
+        """Hear what is still on the topics of before; a sentence about the question that is open, "" where none is."""
         while (message := self.person.listen(EARLIER)) is not None:
-            verdict = message if isinstance(message, AmbiguityHeatmap) else verdict
-            outcome = message if isinstance(message, GroundedObject) else outcome
-        if verdict is None or not verdict.ambiguous or (outcome is not None and outcome.request_id == verdict.request_id):
+            self.hear(message)
+        if self.question is None:
             return ""
-        self._earlier = verdict.request_id
-        self.question = f"a question about '{shown(verdict.instruction)}'"
-        return f"{self.question} may be open: the next line answers it, and with ! before it is an instruction"
+        return (f"about '{shown(self.question.instruction)}' the robot asks: {shown(self.question.text)} The next line answers it, and with ! "
+                "before it is an instruction")
 
     def tell(self, line: str) -> None:
         """Send a line the person gave, as an answer or as an instruction."""
-        answers, self.question = bool(self.question) and not line.startswith("!"), ""
+        answers, self.question = self.question is not None and not line.startswith("!"), None
         if answers:
             self.person.reply(line)
         else:
@@ -83,14 +77,14 @@ class Conversation:
             self._said = line.removeprefix("!").strip()
             self.person.say(self._said)
 
-    def hear(self, message: AmbiguityHeatmap | String | GroundedObject) -> bool:
+    def hear(self, message: AmbiguityHeatmap | Question | GroundedObject) -> bool:
         """Note what came back; whether it is the person's turn now."""
-        if isinstance(message, String):
-            self.question = message.data
-            return True
+        if isinstance(message, Question):
+            self.question = message if message.text else None
+            return self.question is not None
         if isinstance(message, GroundedObject):
-            if self.question in message.dialog or message.request_id == self._earlier:  # that dialog is over
-                self.question = ""
+            if self.question is not None and message.request_id == self.question.request_id:  # that dialog is over
+                self.question = None
             if message.outcome == GroundedObject.OUTCOME_SUPERSEDED and message.instruction == self._superseded:
                 self._superseded = ""
                 return False  # also where the same words were said again: their own end is still to come
@@ -110,7 +104,8 @@ def talk_by_lines(conversation: Conversation, lines: Iterable[str], patience: fl
             message = person.listen(0.2)
             if message is not None:
                 persons_turn, end = conversation.hear(message), time.monotonic() + patience
-                print(describe(message), flush=True)
+                if told := describe(message):
+                    print(told, flush=True)
             elif not person.connected():
                 sys.exit(GONE)
             elif time.monotonic() > end:
@@ -138,9 +133,10 @@ def talk_at_keyboard(conversation: Conversation) -> None:
             message = person.listen(0.2)
             if message is not None:
                 conversation.hear(message)
-                show(describe(message))
+                if told := describe(message):
+                    show(told)
             elif there != (there := person.connected()):
-                conversation.question = ""  # it went with the node
+                conversation.question = None  # it went with the node
                 show("        clue_node is back" if there else f"error   {GONE}")
 
     print("Say what to look for, for example: pick up the red mug   (Ctrl-D ends)", flush=True)
@@ -157,7 +153,7 @@ def main(args: list[str] | None = None) -> None:
     """Talk until the input ends; exit code 1 when there is no node to talk to."""
     # Python's own handlers: Ctrl-C must get out of input(), and leave the terminal as it was.
     begin(args, signal_handler_options=SignalHandlerOptions.NO)
-    person = Person("clue_dialog")
+    person = Person("clue_dialog", latched=True)
     try:
         patience = at_start(person, "patience", 60.0)
     except InputError as error:

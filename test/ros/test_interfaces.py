@@ -118,7 +118,7 @@ def test_every_addition_to_the_policy_is_tried():
 def test_the_policy_of_the_other_nodes(ros, monkeypatch, name):
     monkeypatch.setattr(speaker.shutil, "which", lambda program: program)
     example = runpy.run_path(str(ROOT / "examples" / "pick_place.py"))
-    makers = {"clue_dialog": lambda: Person("clue_dialog", namespace=SPACE),
+    makers = {"clue_dialog": lambda: Person("clue_dialog", latched=True, namespace=SPACE),
               "clue_speaker": lambda: speaker.Speaker(namespace=SPACE),
               "clue_camera": lambda: Camera(manual=True, namespace=SPACE),
               "pick_place": lambda: example["PickPlace"](example["Answers"]([]), namespace=SPACE)}

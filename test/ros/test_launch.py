@@ -46,7 +46,8 @@ def launched(file, *arguments):
     finally:
         process.send_signal(signal.SIGINT)  # as Ctrl-C; on SIGTERM launch would leave its nodes behind
         output, _ = process.communicate(timeout=20)
-    assert "process has finished cleanly" in output and "Traceback" not in output, output
+    started, ended = (output.count(words) for words in ("process started with pid", "process has finished cleanly"))
+    assert started == ended > 0 and "Traceback" not in output, output
 
 
 @pytest.fixture

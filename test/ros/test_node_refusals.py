@@ -52,7 +52,8 @@ def test_unusable_answer_leaves_the_question_open(stage, embedded_engine, ambigu
     play.person.reply("")
     play.logged("the question stays open: the answer is empty")
     play.person.reply("the left one")
-    play.hear((GroundedObject, String))
+    end = play.hear((GroundedObject, String))
+    assert isinstance(end, String) or list(end.dialog)[-1] == "the left one"
 
 
 def test_unreadable_model_folder(stage, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clue_ros.ros.request import Asked, Finished, Looked, Note, Outcome, Phase, Snapshot
+from clue_ros.ros.request import Answered, Asked, Finished, Looked, Note, Outcome, Phase, Snapshot
 from clue_ros.ros.session import Limits, Session
 from clue_ros.types import Ambiguity, Box, Decision, Grounding, Question
 
@@ -20,6 +20,11 @@ def session(now=None):
     if now is not None:
         made.see(Snapshot("picture", now))
     return made
+
+
+def kinds(events):
+    """What happened, in order."""
+    return [type(event) for event in events]
 
 
 def look(made, decision, now):
@@ -59,7 +64,7 @@ def test_question_answer_box():
     assert made.next_look(1.6) is None and made.request.phase is Phase.QUESTION_OPEN
     newest = Snapshot("another", 2)
     made.see(newest)
-    assert made.answer("the red one", 2) == []
+    assert kinds(made.answer("the red one", 2)) == [Answered]
     due = made.next_look(2)
     assert due.snapshot is newest and due.dialog.turns == 1
     _, end = made.looked(due, POINT, (640, 480), 5.0, 3)
@@ -163,11 +168,11 @@ def test_an_addressed_answer_counts_for_its_question_only():
         assert note.warning and f"question {to[1]} of request '{to[0]}'" in note.text
     assert "of request 'second' is open" in note.text
     assert made.request.phase is Phase.QUESTION_OPEN and made.request.spoken == [ASK.outcome.text]
-    assert made.answer("red", 4, ("second", 0)) == [] and made.request.spoken[-1] == "red"
+    assert kinds(made.answer("red", 4, ("second", 0))) == [Answered] and made.request.spoken[-1] == "red"
     made.see(Snapshot("picture", 4))
     look(made, ASK, 4)  # asks again: what was said twice does not answer the second question
     assert made.answer("red", 5, ("second", 0))[0].warning and made.request.phase is Phase.QUESTION_OPEN
-    assert made.answer("left", 6, ("second", 1)) == []
+    assert kinds(made.answer("left", 6, ("second", 1))) == [Answered]
 
 
 def test_nobody_answers():
@@ -200,7 +205,7 @@ def test_an_answer_too_long_for_the_model_is_taken_back_and_its_question_asked_a
     assert note == Note("the question stays open: 975 tokens at most", True)
     assert again.question == ASK.outcome.text and made.request.last.decision is ASK and made.request.spoilt is None
     assert made.request.phase is Phase.QUESTION_OPEN and made.request.spoken == [ASK.outcome.text] and made.tick(11.5) == []
-    assert made.answer("red", 1.8, (made.request.identity, 0)) == []
+    assert kinds(made.answer("red", 1.8, (made.request.identity, 0))) == [Answered]
     assert look(made, POINT, 1.9)[-1].request.spoken == [ASK.outcome.text, "red"]
     made.instruct("word " * 150, 2)
     assert made.failed(made.next_look(2), "too long", 2, too_long=True)[0].outcome is Outcome.ERROR  # there is nothing to take back

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from clue_ros.ros.request import Asked, Finished, Looked, Note, Outcome, Phase, Snapshot
+from clue_ros.ros.request import Answered, Asked, Finished, Looked, Note, Outcome, Phase, Snapshot
 from clue_ros.ros.session import Limits, Session
 from clue_ros.types import Ambiguity, Box, Decision, Grounding, Question
 
@@ -30,11 +30,16 @@ class Life(RuleBasedStateMachine):
                                lambda: "no image")
         self.now, self.due, self.ends, self.goals = 100.0, None, Counter(), 0
         self.said, self.heard = 0, 0
+        self.asking = ""  # the request whose question is open, by what was told
 
     def tell(self, events):
         """What the world hears."""
         for event in events:
-            assert isinstance(event, Asked | Finished | Looked | Note)
+            assert isinstance(event, Answered | Asked | Finished | Looked | Note)
+            if isinstance(event, Asked):
+                self.asking = event.request.identity
+            elif isinstance(event, Answered | Finished) and self.asking == event.request.identity:
+                self.asking = ""
             if isinstance(event, Finished):
                 self.ends[event.request.identity] += 1
                 self.heard += 1
@@ -110,6 +115,12 @@ class Life(RuleBasedStateMachine):
         running = self.session.request
         assert self.said == self.heard + (running is not None)
         assert running is None or not self.ends[running.identity]
+
+    @invariant()
+    def a_question_is_open_when_it_was_told_so(self):
+        running = self.session.request
+        is_open = running is not None and running.phase is Phase.QUESTION_OPEN
+        assert self.asking == (running.identity if is_open else "")
 
     def teardown(self):
         self.tell(self.session.close("the node was shut down"))

@@ -12,7 +12,7 @@ import time
 import pytest
 from std_msgs.msg import String
 
-from clue_ros.msg import AmbiguityHeatmap, CandidateBox, GroundedObject
+from clue_ros.msg import AmbiguityHeatmap, CandidateBox, GroundedObject, Question
 from clue_ros.ros.request import Outcome
 from clue_ros.ros.terminal import Conversation, describe
 
@@ -114,11 +114,11 @@ def test_the_end_of_a_superseded_dialog_is_not_that_of_the_same_words_said_again
     listener = Listener()
     talk = Conversation(listener)
     talk.tell("the mug")
-    assert talk.hear(String(data="which one?"))
+    assert talk.hear(Question(request_id="1", text="which one?"))
     talk.tell("!the mug")
-    superseded = GroundedObject(outcome=GroundedObject.OUTCOME_SUPERSEDED, instruction="the mug", dialog=["which one?"])
-    assert not talk.hear(superseded)
-    assert talk.hear(String(data="which one?"))
+    superseded = GroundedObject(request_id="1", outcome=GroundedObject.OUTCOME_SUPERSEDED, instruction="the mug")
+    assert not talk.hear(superseded) and not talk.hear(Question(request_id="1"))
+    assert talk.hear(Question(request_id="2", text="which one?"))
     talk.tell("the left one")
     assert listener.said == [("instruction", "the mug"), ("instruction", "the mug"), ("answer", "the left one")]
     assert talk.hear(GroundedObject(outcome=GroundedObject.OUTCOME_GROUNDED, instruction="the mug"))
@@ -180,7 +180,7 @@ def test_at_the_keyboard(stage, embedded_engine, ambiguous, clear, at_keyboard):
     keyboard.see("robot   do you mean")
     keyboard.type("\x04")  # Ctrl-D
     assert process.wait(PATIENCE) == 0
-    keyboard, process = at_keyboard(play.namespace, f"a question about '{ambiguous.say}' may be open")
+    keyboard, process = at_keyboard(play.namespace, f"about '{ambiguous.say}' the robot asks: do you mean")
     keyboard.type("the left one\n")
     assert any(list(message.dialog[1:2]) == ["the left one"] for message in [*play.rest(3.0)]
                if isinstance(message, GroundedObject))
@@ -196,23 +196,23 @@ def test_control_c_leaves_the_terminal_as_it_was(stage, embedded_engine, at_keyb
     time.sleep(0.3)  # while it handles a key, Python's readline would notice a signal with the next key only
     process.send_signal(2)
     assert process.wait(PATIENCE) == 0
+    while select.select([keyboard.master], [], [], 0.1)[0]:
+        keyboard.screen += os.read(keyboard.master, 4096).decode()
     flags = termios.tcgetattr(keyboard.slave)[3]
     assert flags & termios.ECHO and flags & termios.ICANON
     assert "Traceback" not in keyboard.screen
 
 
-@pytest.mark.parametrize("ends, is_open", [([], True), (["r"], False), (["another"], True)])
-def test_a_question_that_was_asked_before_is_open_until_its_dialog_ends(ends, is_open):
+@pytest.mark.parametrize("then, is_open", [([], True), ([GroundedObject(request_id="r")], False), ([Question(request_id="r")], False),
+                                           ([GroundedObject(request_id="another")], True)])
+def test_a_question_that_was_asked_before_is_open_until_it_is_answered_or_its_dialog_ends(then, is_open):
     listener = Listener()
-    listener.earlier = [AmbiguityHeatmap(request_id="r", instruction="the mug", ambiguous=True),
-                        *(GroundedObject(request_id=name) for name in ends)]
+    listener.earlier = [Question(request_id="r", instruction="the mug", text="which one?"), *then]
     listener.listen = lambda seconds: listener.earlier.pop(0) if listener.earlier else None
     talk = Conversation(listener)
-    told = talk.catch_up()
-    assert ("a question about 'the mug' may be open: the next line answers it" in told) == is_open == bool(talk.question)
-    talk.hear(GroundedObject(request_id="r", dialog=["which one?"]))
+    assert ("about 'the mug' the robot asks: which one? The next line answers it" in talk.catch_up()) == is_open
     talk.tell("the left one")
-    assert listener.said == [("instruction", "the left one")]
+    assert listener.said == [("answer" if is_open else "instruction", "the left one")]
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from clue_ros.data.readers import Labelled
 from clue_ros.data.records import Part, Reading
 from clue_ros.data.scenes import SceneImages
+from clue_ros.detector.calibration import Calibration
 from clue_ros.evaluation import predictions
 from clue_ros.evaluation.calibrate import calibrate
 from clue_ros.evaluation.records import _drawn, records, write_predictions
@@ -53,6 +54,8 @@ def test_calibrating_twice_changes_nothing(model, scenes):
     first = said_and_written()
     assert "calibrated on 6 prompts of pairs" in first[0] and first[2] != before
     assert said_and_written() == first
+    made = Calibration.read(model / "detector")
+    assert json.loads(first[1])["threshold"] == made.threshold() == load(model, "cpu").threshold
     assert load(model, "cpu").calibration.data == "6 prompts of pairs, seed 0"
 
 

@@ -121,3 +121,10 @@ def test_a_damaged_file_is_read_or_refused_in_a_sentence(tmp_path, data):
     for record in records.values():
         with pytest.raises(InputError):  # there are no pictures here
             record.picture.frame()
+
+
+def test_what_is_seen_of_an_instance_decides_whether_it_is_tiny(tmp_path):
+    """By default from a quarter of a percent of the picture on: 20 pixels of 100 x 80, here."""
+    for box, is_left_out in (((10, 10, 4, 4), True), ((10, 10, 5, 5), False), ((99.8, 10, 40, 40), True)):
+        records, _ = read(tmp_path, instances((1, box, 0)))
+        assert (records == {}) == is_left_out

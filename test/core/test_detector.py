@@ -1,11 +1,12 @@
 """The detector reads maps, its boxes come from cells, its probability can be calibrated, its files are checked."""
 
+import json
 
 import numpy as np
 import pytest
 import torch
 
-from clue_ros.detector.calibration import Calibration, calibrated, cross_fitted
+from clue_ros.detector.calibration import Calibration, calibrated, conformal, cross_fitted
 from clue_ros.detector.jitter import SYMMETRIES
 from clue_ros.detector.network import Detector, DetectorSettings, View, boxes_of, candidates_of, rivals
 from clue_ros.detector.weighing import SUREST, Weighing, bounded
@@ -47,6 +48,11 @@ def test_the_verdict_is_the_same_however_the_maps_lie(way):
     one, other = (detector.judge([View(m)], (64, 64)) for m in (maps, turned))
     assert other.probability == pytest.approx(one.probability, abs=1e-6)
     assert np.allclose(way.of(torch.from_numpy(one.heatmap)).numpy(), other.heatmap, atol=1e-6)
+
+
+def test_maps_of_another_grid_are_refused():
+    with pytest.raises(ValueError, match=r"expects maps float32\[6, 10, 10\], received \[6, 12, 12\]"):
+        Detector(SETTINGS).eval().judge([View(np.full((6, 12, 12), 0.01, np.float32))], (64, 48))
 
 
 def test_maps_of_another_model_are_refused_with_both_shapes():
@@ -183,12 +189,43 @@ def test_no_data_can_show_a_tiny_risk_and_no_wrong_box_needs_no_question():
 
 
 def test_a_calibration_survives_its_file(tmp_path):
-    made = Calibration("4 prompts", (0.1, 0.25, 0.5, 0.75), (False, True, False, True), (0, 0, 1, 1), 0.1)
+    probability = tuple(np.linspace(0.01, 0.99, 40).tolist())
+    made = Calibration("40 prompts", probability, tuple(k % 3 == 0 for k in range(40)), tuple(range(40)), 0.2, "a hash")
     made.save(tmp_path)
-    assert Calibration.read(tmp_path) == made and made.threshold() == made.threshold(0.1)
-    (tmp_path / "calibration.json").write_text('{"data": "x", "probability": [2], "wrong": [0], "group": [0], "risk": 0.05}')
-    with pytest.raises(ModelError, match="calibration.json is no calibration"):
-        Calibration.read(tmp_path)
+    assert Calibration.read(tmp_path) == made and made.threshold() == made.threshold(0.2) > made.threshold(0.1) > 0
+    record = json.loads((tmp_path / "calibration.json").read_text())
+    for change in ({"probability": [2.0] * 40}, {"wrong": [0] * 39}, {"group": [0] * 41}, {"risk": 2.0}, {"risk": None}):
+        (tmp_path / "calibration.json").write_text(json.dumps(record | change))
+        with pytest.raises(ModelError, match="calibration.json (is no calibration|cannot be read)"):
+            Calibration.read(tmp_path)
+
+
+def test_the_smallest_number_of_prompts_that_can_show_a_risk():
+    """(0 + 1) / (n + 1) <= 0.05 from n = 19 on."""
+    few, enough = (Calibration("", (0.5,) * n, (False,) * n, tuple(range(n))) for n in (18, 19))
+    assert few.threshold(0.05) == 0.0 and enough.threshold(0.05) == 1.0
+
+
+def test_what_conformal_makes_keeps_the_risk_it_was_given():
+    rng = np.random.default_rng(0)
+    truth = np.tile([True, False], 200)
+    score = rng.normal(0, 1, 400) + 2 * truth
+    for risk in (0.05, 0.2):
+        weighing, made = conformal(Weighing(), score, score, truth, truth, np.repeat(range(200), 2), risk=risk)
+        assert made.risk == risk and weighing.threshold == made.threshold(risk) == made.threshold()
+
+
+@pytest.mark.parametrize("wrong", [{"zoom": 0.5}, {"zoom": 3.0}, {"threshold": -0.1}, {"threshold": 1.5}, {"scale": True}, {"shift": np.inf}])
+def test_a_weighing_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Weighing(**wrong)
+
+
+def test_a_candidate_is_what_is_likelier_than_three_in_ten_up_to_eight_of_them():
+    sides = torch.full((4, 10, 10), 0.02)
+    assert [c.score for c in candidates_of(logits({(1, 1): 0.31, (5, 5): 0.29}), sides, (64, 48))] == pytest.approx([0.31])
+    many = logits({(k, k): 0.9 for k in range(10)})
+    assert len(candidates_of(many, sides, (64, 48))) == 8
 
 
 def test_text_to_image_weighs_every_word_alike():

@@ -46,6 +46,8 @@ def test_every_question_is_a_record_and_the_last_has_the_box(tmp_path):
 def test_a_box_in_fractions_of_the_image_is_the_same_box(tmp_path):
     *_, last = read_invig(write(tmp_path, row(bbox=(10 / 80, 20 / 60, 30.5 / 80, 50 / 60))))
     assert last.boxes[0].iou(Box(10, 20, 30.5, 50)) > 0.999
+    *_, last = read_invig(write(tmp_path, row(bbox=(0.0, 0.0, 1.0, 1.0))))
+    assert last.boxes[0] == Box(0, 0, 80, 60)
 
 
 def test_a_closing_remark_with_a_reply_stays_in_the_dialog(tmp_path):
@@ -89,6 +91,9 @@ def test_a_split_is_read_from_a_folder_and_pictures_from_their_files(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a1.jpg").write_bytes(PHOTO)
     assert next(iter(read_invig(tmp_path, "validation", images=tmp_path / "photos"))).picture.frame().size == (80, 60)
+    (tmp_path / "all" / "images").mkdir(parents=True)
+    (tmp_path / "photos" / "a1.jpg").rename(tmp_path / "all" / "images" / "a1.jpg")
+    assert next(iter(read_invig(tmp_path, "validation", images=tmp_path / "all"))).picture.frame().size == (80, 60)
 
 
 def test_splits_are_never_mixed(tmp_path):
@@ -96,6 +101,8 @@ def test_splits_are_never_mixed(tmp_path):
         write(tmp_path, row([["", "the cup"]]), name=name)
     with pytest.raises(InputError, match="holds files of train and validation and test: say which"):
         list(read_invig(tmp_path))
+    write(tmp_path, row([["", "a hat"]]), name="pretrain-0.json")
+    assert {record.prompt.instruction for record in read_invig(tmp_path, "train")} == {"the cup"}
     with pytest.raises(InputError, match="train-0.json is a file, which is read whole"):
         list(read_invig(tmp_path / "train-0.json", "test"))
 

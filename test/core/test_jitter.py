@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from clue_ros.detector.jitter import SYMMETRIES, shaken
+from clue_ros.detector.jitter import SYMMETRIES, Symmetry, shaken
 from clue_ros.detector.network import boxes_of, centres_of
 
 
@@ -40,3 +40,12 @@ def test_shaken_maps_keep_their_shape_and_lose_whole_heads():
     assert seen.shape == maps.shape and torch.equal(kept.all(-1), kept.any(-1))
     assert 0.4 < kept.any(-1).float().mean() < 0.6
     assert torch.equal(shaken(maps, torch.Generator(), noise=0.0, left_out=0.0), maps)
+
+
+def test_all_ways_occur_and_shares_are_shaken_by_as_much_as_is_said():
+    generator = torch.Generator().manual_seed(0)
+    assert {Symmetry.random(generator) for _ in range(100)} == set(SYMMETRIES)
+    factors = shaken(torch.ones(20, 6, 8, 8), generator, noise=0.3, left_out=0.0).log()
+    assert factors.mean().abs() < 0.01 and factors.std() == pytest.approx(0.3, abs=0.01)
+    lost = (shaken(torch.ones(50, 6, 4, 4), generator, left_out=0.5).sum((2, 3)) == 0)
+    assert len({tuple(row) for row in lost.tolist()}) > 20  # each example other heads

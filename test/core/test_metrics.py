@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_ros.data.it2p import Command, language_controlled, words_alone
-from clue_ros.evaluation.metrics import (accuracy_at, area_under_risk_coverage, auroc, auroc_within, average_precision, bootstrap,
+from clue_ros.evaluation.metrics import (ACTS_WRONGLY, ASKS, accuracy_at, area_under_risk_coverage, auroc, auroc_within, average_precision, bootstrap,
                                          best_f1_threshold, detection_scores, expected_calibration_error, f1, precision, recall,
                                          risk_by_coverage, risk_scores)
+from clue_ros.types import Ambiguity
 
 
 def test_f1_precision_recall_by_hand():
@@ -77,7 +78,9 @@ def test_equally_ambiguous_prompts_have_no_order():
     assert risk_by_coverage(wrong, np.array([0.9, 0.1, 0.8, 0.2])).tolist() == pytest.approx([0, 0, 1 / 3, 0.5])
 
 
-def test_the_best_threshold_is_one_of_the_best():
+def test_of_equally_good_thresholds_the_middle_of_the_longest_run_is_taken():
+    truth, probability = np.array([True, False, True, False]), np.array([0.9, 0.1, 0.605, 0.295])
+    assert best_f1_threshold(truth, probability) == pytest.approx(0.45)
     truth, probability = np.array([1, 0, 1, 1, 0], bool), np.array([0.2, 0.25, 0.6, 0.65, 0.1])
     best = best_f1_threshold(truth, probability)
     assert f1(truth, probability >= best) == max(f1(truth, probability >= t) for t in np.linspace(0.02, 0.98, 97))
@@ -97,6 +100,33 @@ def test_an_interval_of_the_calibration_error_holds_the_truth():
         score = bootstrap(expected_calibration_error, rng.random(600) < share, share + 0.05, rounds=200, basic=True)
         held += score.low <= 0.05 <= score.high
     assert held >= 25
+
+
+def test_who_is_at_the_threshold_asks_as_the_robot_does():
+    wrong, probability = np.array([True, True, False]), np.array([0.5, 0.4, 0.5])
+    assert Ambiguity(0.5, 0.5, np.zeros((2, 2), np.float32)).is_ambiguous
+    scores = risk_scores(wrong, probability, 0.5)
+    assert scores[ACTS_WRONGLY].value == pytest.approx(1 / 3) and scores[ASKS].value == pytest.approx(2 / 3)
+
+
+def test_every_score_draws_the_examples_of_a_group_together():
+    """So that ten copies of each make no interval narrower."""
+    rng = np.random.default_rng(0)
+    truth = rng.random(80) < 0.5
+    probability, number = 0.2 * truth + 0.8 * rng.random(80), np.arange(80)
+
+    def scores(copies):
+        t, p, g = (np.repeat(column, copies) for column in (truth, probability, number))
+        return detection_scores(t, p, 0.5, rounds=200, groups=g) | risk_scores(t, p, 0.5, g)
+    once, often = scores(1), scores(10)
+    for name, score in once.items():
+        assert often[name].high - often[name].low > 0.9 * (score.high - score.low) > 0, name
+
+
+def test_a_stratum_counts_by_its_pairs():
+    truth, stratum = np.array([True, False] + [True] * 2 + [False] * 3), np.array([1] * 2 + [2] * 5)
+    score = np.array([0.1, 0.9, 0.8, 0.7, 0.3, 0.2, 0.1])  # one pair the wrong way round, six the right one
+    assert auroc_within(truth, score, stratum) == pytest.approx(6 / 7)
 
 
 def test_within_strata_only_what_is_alike_is_compared():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from clue_ros.data.records import Picture, Record, read_photo
+from clue_ros.detector.calibration import Calibration
 from clue_ros.dialog import Dialog
 from clue_ros.evaluation.records import _prediction
 from clue_ros.model_folder import embedded, load
-from clue_ros.pipeline import CONFIDENT, SAME, SURE, WHICH
+from clue_ros.pipeline import APART, CONFIDENT, SAME, SURE, WHICH, Clue
 from clue_ros.types import Ambiguity, Box, Candidate, Frame, Grounding, Question
 from clue_ros.wording import meaning, places_offered
 
@@ -88,6 +89,55 @@ def test_of_three_objects_in_a_row_a_place_leaves_one(clue, asked, monkeypatch, 
     question = "do you mean the one on the left, the one in the middle or the one on the right?"
     belief = clue.belief(frame, dialog.ask(question).answer(answer).prompt)
     assert belief.settled == (taken is not None) and (belief.box and belief.box.x1) == taken
+
+
+@pytest.mark.parametrize("starts, answer, taken", [((150, 40, 260), "the one in the middle", 150), ((150, 40, 260), "at the bottom", 260),
+                                                   ((150, 132, 260), "the top one", None)])  # two are too near
+def test_of_three_objects_above_one_another_a_place_leaves_one(clue, asked, monkeypatch, starts, answer, taken):
+    """From left to right they lie the other way round, and a gap counts as a share of the height."""
+    frame, dialog, _ = asked
+    assert 18 < APART * frame.size[1] < 20 < APART * frame.size[0]
+    column = tuple(Candidate(Box(600 - y, y, 630 - y, y + 60), 0.9) for y in starts)
+    monkeypatch.setattr(clue.detector, "judge", lambda views, size: Ambiguity(0.9, 0.5, np.zeros((1, 1)), column))
+    question = "do you mean the one at the top, the one in the middle or the one at the bottom?"
+    belief = clue.belief(frame, dialog.ask(question).answer(answer).prompt)
+    assert (belief.box and belief.box.y1) == taken
+    near = tuple(Candidate(Box(100, y, 130, y + 60), 0.9) for y in (100, 100 + 22))  # 0.046 of the height, 0.034 of the width
+    monkeypatch.setattr(clue.detector, "judge", lambda views, size: Ambiguity(0.9, 0.5, np.zeros((1, 1)), near))
+    question = "do you mean the one at the top or the one at the bottom?"
+    assert clue.belief(frame, dialog.ask(question).answer("top").prompt).box.y1 == 100
+
+
+def test_what_is_hardly_a_candidate_keeps_no_side_from_settling_it(clue, asked, monkeypatch):
+    frame, dialog, _ = asked
+    three = tuple(Candidate(Box(x, 100, x + 60, 160), score) for x, score in ((20, 0.9), (150, 0.35), (300, 0.9)))
+    monkeypatch.setattr(clue.detector, "judge", lambda views, size: Ambiguity(0.9, 0.5, np.zeros((1, 1)), three))
+    assert clue.belief(frame, dialog.ask(SIDES).answer("right").prompt).box.x1 == 300
+
+
+def test_the_belief_is_formed_from_all_that_was_said_before_the_last_answer(clue, asked, monkeypatch):
+    frame, dialog, _ = asked
+    heard, prefill = [], clue.prefill
+    monkeypatch.setattr(clue, "prefill", lambda frame, prompt, *zoom: heard.append(prompt) or prefill(frame, prompt, *zoom))
+    dialog = dialog.ask("do you mean the big mug or the small mug?").answer("the big one")
+    clue.belief(frame, dialog.ask(SIDES).answer("right").prompt)
+    assert heard == [dialog.prompt]
+
+
+def test_the_verdict_weighs_the_whole_picture_and_its_middle_from_nearer(clue, asked):
+    frame, dialog, _ = asked
+    verdict = clue.understand(frame, dialog.prompt).ambiguity
+    assert clue.detector.weighing.zooms == (1.0, 1.1)
+    whole, near = (clue.notice([clue.prefill(frame, dialog.prompt, zoom)], frame.size) for zoom in (1.0, 1.1))
+    assert abs(whole.cnn - near.cnn) > 1e-3 and verdict.cnn == pytest.approx((whole.cnn + near.cnn) / 2, abs=1e-4)
+    assert verdict.probability == pytest.approx(clue.detector.weighing.probability(verdict.cnn, verdict.asks))
+
+
+def test_the_threshold_is_that_of_the_calibration_where_there_is_one(clue):
+    made = Calibration("", (0.1, 0.2, 0.3) * 10, (False, False, True) * 10, tuple(range(30)), 0.2)
+    assert made.threshold() != clue.detector.weighing.threshold
+    assert Clue(clue.vlm, clue.detector, made).threshold == made.threshold()
+    assert Clue(clue.vlm, clue.detector).threshold == clue.detector.weighing.threshold
 
 
 def test_a_question_that_was_answered_is_not_asked_again_but_another_one(clue, asked):

@@ -34,7 +34,7 @@ def test_an_iou_of_exactly_one_half_counts_in_one_accuracy_and_not_in_the_other(
 
 
 @pytest.mark.parametrize("output", [None, [], [1, 2, 3], [1, 2, 3, "4"], "10 10 30 20", [30, 10, 10, 20], [10, 10, 10, 20],
-                                    [float("nan"), 10, 30, 20], [10, 10, 1e999, 20], [True, 1, 2, 3], {"x1": 1}])
+                                    [float("nan"), 10, 30, 20], [10, 10, 1e999, 20], [0, 0, 1e200, 1e200], [True, 1, 2, 3], {"x1": 1}])
 def test_an_invalid_output_counts_as_wrong_and_is_reported(tmp_path, output):
     read = read_predictions(log(tmp_path, *boxes(RIGHT, output)))
     table = score(read)
@@ -43,11 +43,17 @@ def test_an_invalid_output_counts_as_wrong_and_is_reported(tmp_path, output):
 
 
 def test_lines_about_one_picture_count_as_one(tmp_path):
-    told = [{"bbox": box, "gt_bbox": RIGHT, "image": k} for k, box in enumerate((RIGHT, None) * 6)]
-    once, often = (score(read_predictions(log(tmp_path, *(told * copies))))["mean IoU"] for copies in (1, 10))
-    unnamed = score(read_predictions(log(tmp_path, *boxes(*(RIGHT, None) * 60))))["mean IoU"]
+    told = [{"bbox": box, "gt_bbox": RIGHT, "image": k, "ambiguous": k % 3 == 0, "probability": 0.3 + 0.05 * (k % 7)}
+            for k, box in enumerate((RIGHT, None) * 6)]
+    once, often = (score(read_predictions(log(tmp_path, *(told * copies)))) for copies in (1, 10))
+    unnamed = score(read_predictions(log(tmp_path, *({k: v for k, v in line.items() if k != "image"} for line in told * 10))))
     width = lambda s: s.high - s.low  # noqa: E731
-    assert once.value == often.value and width(often) > 0.8 * width(once) > 1.6 * width(unnamed)
+    for name in ("mean IoU", "ambiguity AUROC", "ambiguity ECE"):
+        assert once[name].value == pytest.approx(often[name].value)
+        assert width(often[name]) > 0.8 * width(once[name]) > 1.6 * width(unnamed[name]), name
+    clear, clear_often = (score(read_predictions(log(tmp_path, *([line | {"ambiguous": False} for line in told] * copies))))["ambiguity ECE"]
+                          for copies in (1, 10))
+    assert width(clear_often) > 0.8 * width(clear) > 0
 
 
 def test_one_kind_of_prompt_alone_tells_nothing_about_telling_apart(tmp_path):

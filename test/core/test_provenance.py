@@ -89,7 +89,7 @@ def test_a_base_in_another_folder_is_read_and_hashed_there(copy, tmp_path):
 def test_a_loaded_model_is_described(copy):
     clue = load(copy, "cpu")
     known = describe(str(copy), clue)
-    assert (known.device, known.dtype, known.threshold) == ("cpu", "float32", clue.detector.weighing.threshold)
+    assert (known.device, known.dtype, known.threshold) == ("cpu", "float32", clue.calibration.threshold())
     assert known.digest("detector") == digests(copy)["detector"] and known.folder == copy.resolve()
     named = dict(text.split(" ", 1) for text in known.versions)
     assert {"clue_ros", "torch", "transformers"} <= set(named) and named["clue_ros"][0].isdigit()

@@ -40,3 +40,11 @@ def test_a_dialog_remembers_and_stops_asking_at_its_limit():
 def test_an_answer_needs_a_question():
     with pytest.raises(ValueError, match="no open question"):
         Dialog.start("x").answer("red")
+
+
+def test_an_answer_is_taken_back_and_its_question_is_open_again():
+    asked = Dialog.start("the mug").ask("which one?").answer("the left one").ask("and which of them?")
+    answered = asked.answer("the big one")
+    assert answered.take_back() == asked and answered.take_back().answer("the small one").turns == 2
+    with pytest.raises(ValueError, match="no answer to take back"):
+        Dialog.start("the mug").take_back()

@@ -20,7 +20,7 @@ def picks_an_offer(turn: Turn) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
+class PlaceTaken:
     """An answer's place among those that a question offered, one for each of `count` objects. axis: along which they are
     ordered, 0 for x and 1 for y; rank: from 0, from left to right and from top to bottom."""
 
@@ -40,13 +40,13 @@ def places_offered(question: str) -> tuple[str, ...]:
     return ()
 
 
-def place_taken(turn: Turn) -> Place | None:
+def place_taken(turn: Turn) -> PlaceTaken | None:
     """Where the answer takes one of the places that the question offered; else None."""
     there, taken = places_offered(turn.question), _places(turn.answer)
     if len(taken) != 1 or not taken <= set(there) or not picks_an_offer(turn):
         return None
     axis = next(axis for axis, order in enumerate(ORDERS) if there[0] in order)
-    return Place(axis, there.index(*taken), len(there))
+    return PlaceTaken(axis, there.index(*taken), len(there))
 
 
 def meaning(question: str) -> frozenset[frozenset[str]]:

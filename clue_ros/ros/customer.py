@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import cached_property
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionClient
@@ -50,6 +49,7 @@ class Customer(Node):
         self._replies = [self.create_subscription(GroundedObject, "grounding", self._on_end, EVERY_OUTCOME),
                          self.create_subscription(String, "speech", self._on_question, EVERY_WORD),
                          self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)]
+        self._ground = ActionClient(self, Ground, "ground")  # now: an executor that spins breaks on one that is half there
 
     def connected(self) -> bool:
         """Whether clue_node listens and can be heard now."""
@@ -68,10 +68,6 @@ class Customer(Node):
         self._ground.send_goal_async(Ground.Goal(instruction=words)).add_done_callback(
             lambda sent: sent.result().get_result_async().add_done_callback(self._on_result))
         return number
-
-    @cached_property
-    def _ground(self) -> ActionClient:
-        return ActionClient(self, Ground, "ground")
 
     def _numbered(self, words: str) -> tuple[int, str]:
         with self._changed:

@@ -31,7 +31,7 @@ from clue_ros.ros.diagnostics import SLOW, Diagnostics
 from clue_ros.ros.lifecycle import ManagedNode
 from clue_ros.ros.model_topic import ModelTopic
 from clue_ros.ros.request import Event
-from clue_ros.ros.session import Session
+from clue_ros.ros.session import HELD, Session
 from clue_ros.ros.spinning import made, spin_some
 from clue_ros.ros.view import View
 from clue_ros.ros.words import shown
@@ -108,7 +108,7 @@ class ClueNode(ManagedNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and warm up. Without one the node stays unconfigured, and every instruction hears why."""
         self._loading_since = time.monotonic()
-        if not self.views[0].inputs.listening:  # else it starts by itself, and instructions wait
+        if not self._starts_by_itself:
             self._close_sessions("the model is still loading: say it again when the node is active")
         try:
             ready = self._load_model(self._loading_since)
@@ -133,7 +133,7 @@ class ClueNode(ManagedNode):
                         "makes up for it")
         elif made.risk != settings.risk:
             log.warning(f"parameter risk is {settings.risk:g}, and '{name}' was calibrated for {made.risk:g}: the parameter holds")
-        if not self.views[0].inputs.listening:
+        if not self._starts_by_itself:
             self._close_sessions()
         self.model.loaded(settings.model, self.worker.engine)
         where = f" on {known.device} ({known.dtype})" if (known := self.model.known) is not None else ""
@@ -187,6 +187,11 @@ class ClueNode(ManagedNode):
         """The same event for every camera's session."""
         for view in self.views:
             view.desk.handle(lambda _, session=view.session: event(session))
+
+    @property
+    def _starts_by_itself(self) -> bool:
+        """Whether instructions wait for the model that is being loaded."""
+        return self.views[0].session.gate is HELD
 
     def _not_active(self) -> str:
         name = self.get_fully_qualified_name()

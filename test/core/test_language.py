@@ -10,7 +10,7 @@ from clue_ros.tabletop import language, questions
 from clue_ros.tabletop.language import NOUNS, POSITIONS
 from clue_ros.tabletop.scene import COLOURS
 from clue_ros.types import Turn
-from clue_ros.wording import Place, place_taken
+from clue_ros.wording import PlaceTaken, place_taken
 
 # Nine mugs, 0 1 2 in the upper row, 6 7 8 in the lower one.
 GRID = scene_of(*(("large", "red", "mug", x, y) for y in (0.15, 0.5, 0.85) for x in (0.15, 0.5, 0.85))).objects
@@ -113,7 +113,7 @@ def test_a_person_answers_where_the_object_is(objects, question, words):
         for _ in range(33):
             answer = questions.Oracle(objects, target, rng).answer(question, candidates)
             assert word in answer.split() and not set(answer.split()) & (set(words) - {word})
-            assert place_taken(Turn(question, answer)) == Place(int(objects is DEEP), order.index(word), len(words))
+            assert place_taken(Turn(question, answer)) == PlaceTaken(int(objects is DEEP), order.index(word), len(words))
 
 
 def test_what_lies_side_by_side_is_not_told_apart_by_its_side():

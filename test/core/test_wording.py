@@ -3,7 +3,7 @@
 import pytest
 
 from clue_ros.types import Turn
-from clue_ros.wording import Place, meaning, picks_an_offer, place_taken, places_offered
+from clue_ros.wording import PlaceTaken, meaning, picks_an_offer, place_taken, places_offered
 
 
 @pytest.mark.parametrize("answer, picks", [
@@ -28,16 +28,16 @@ ROW = "do you mean the one on the left, the one in the middle or the one on the 
 
 
 @pytest.mark.parametrize("question, answer, place", [
-    ("do you mean the one on the left or the one on the right?", "the left one please", Place(0, 0, 2)),
-    ("do you mean the one on the left or the one on the right?", "right", Place(0, 1, 2)),
-    ("do you mean the one at the top or the one at the bottom?", "at the bottom", Place(1, 1, 2)),
-    (ROW, "in the middle", Place(0, 1, 3)), (ROW, "the right one", Place(0, 2, 3)), (ROW, "the upper one", None),
+    ("do you mean the one on the left or the one on the right?", "the left one please", PlaceTaken(0, 0, 2)),
+    ("do you mean the one on the left or the one on the right?", "right", PlaceTaken(0, 1, 2)),
+    ("do you mean the one at the top or the one at the bottom?", "at the bottom", PlaceTaken(1, 1, 2)),
+    (ROW, "in the middle", PlaceTaken(0, 1, 3)), (ROW, "the right one", PlaceTaken(0, 2, 3)), (ROW, "the upper one", None),
     ("do you mean the one on the left or the one on the right?", "in the middle", None),  # that was not offered
     ("do you mean the one on the left or the one on the right?", "no, the lower left one", None),  # says more than was offered
     ("do you mean the one on the left or the one on the right?", "the one", None),
     ("do you mean the one on the left or the one at the top?", "the left one", None),  # the two may be one
     ("do you mean the top left mug or the top right mug?", "the top one", None),  # as both of them are
-    ("do you mean the top left mug or the top right mug?", "the right mug", Place(0, 1, 2)),
+    ("do you mean the top left mug or the top right mug?", "the right mug", PlaceTaken(0, 1, 2)),
     ("do you mean the one on the left?", "left", None), ("do you mean the red block or the blue block?", "the red one", None)])
 def test_a_place_is_taken_where_both_sides_were_offered(question, answer, place):
     assert place_taken(Turn(question, answer)) == place

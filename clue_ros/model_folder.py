@@ -235,7 +235,8 @@ def open_adapter(model: PaliGemmaForConditionalGeneration, folder: Path, *, trai
     except Exception as error:  # PEFT checks little: whatever a damaged configuration leads to
         raise ModelError(f"{config} describes no adapter for this base: {_reason(error)}") from error
     try:
-        found = adapted.load_adapter(folder, "default", torch_device="cpu", is_trainable=trainable)  # by itself PEFT takes a GPU, whatever was asked for
+        # By itself PEFT takes a GPU, whatever was asked for.
+        found = adapted.load_adapter(folder, "default", torch_device="cpu", is_trainable=trainable)
     except RuntimeError as error:
         raise ModelError(f"{weights} was made for another base: {_reason(error)}") from error
     if misfits := {*found.missing_keys, *found.unexpected_keys}:

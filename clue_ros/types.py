@@ -155,7 +155,8 @@ class Grounding:
 class Decision:
     """Everything one look gave: the verdict, and either a question or a grounding.
 
-    milliseconds: wall time of each stage, by name; a GPU's encoding is mostly waited for by the stage after it. settled: the dialog left but one object, whatever the detector makes of it.
+    milliseconds: wall time of each stage, by name; a GPU's encoding is mostly waited for by the stage after it. settled: the dialog
+    left but one object, whatever the detector makes of it.
     """
 
     ambiguity: Ambiguity

@@ -19,7 +19,8 @@ from clue_ros.encodings import promised_size
 def read_tabletop(*folders: str | Path, seed: int = 0) -> Reading:
     """A clear and an ambiguous instruction about every scene of `clue-tabletop write` folders, drawn with the seed.
 
-    Left out and counted: scenes in which no such instruction was found, or whose picture cannot be read. InputError names a line that is no scene.
+    Left out and counted: scenes in which no such instruction was found, or whose picture cannot be read. InputError names a
+    line that is no scene.
     """
     return Reading(f"tabletop {', '.join(map(str, folders))}", partial(_records, folders, seed))
 

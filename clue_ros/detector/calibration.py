@@ -78,10 +78,11 @@ def fit_platt(scores: np.ndarray, truth: np.ndarray) -> tuple[list[float], float
 class Calibration:
     """Prompts that training did not see, each looked at once.
 
-    data: what they were. probability: P(ambiguous) of each, calibrated without it, 0 where the dialog left but one object. wrong: whether the robot, had it acted at once, would
-    have guessed among several objects, or boxed another one than the only one meant (IoU below 0.5). group: a number that
-    prompts share which are not independent, such as those about one picture. risk: that which the detector's own threshold
-    keeps. weights: of the model that looked (`model_folder.calibrated_weights`), "" where that is not known.
+    data: what they were. probability: P(ambiguous) of each, calibrated without it, 0 where the dialog left but one object. wrong:
+    whether the robot, had it acted at once, would have guessed among several objects, or boxed another one than the only one meant
+    (IoU below 0.5). group: a number that prompts share which are not independent, such as those about one picture. risk: that which
+    the detector's own threshold keeps. weights: of the model that looked (`model_folder.calibrated_weights`), "" where that is not
+    known.
     """
 
     data: str

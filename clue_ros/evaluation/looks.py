@@ -34,9 +34,9 @@ def acting_is_wrong(ambiguous: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Look:
-    """What one look gave. ambiguous: the truth. settled: the dialog left one object, so that the robot acts whatever the verdict. right: whether the box, had the robot acted at once, is the object in mind;
-    None where nobody says which that is. group: what it shares with looks that are not independent of it, such as its
-    picture's name."""
+    """What one look gave. ambiguous: the truth. settled: the dialog left one object, so that the robot acts whatever the verdict.
+    right: whether the box, had the robot acted at once, is the object in mind; None where nobody says which that is. group: what it
+    shares with looks that are not independent of it, such as its picture's name."""
 
     ambiguous: bool
     verdict: Ambiguity
@@ -74,9 +74,9 @@ def usable(take: Callable[[Asked], T], asked: Iterable[Asked], name: Callable[[A
 
 @dataclass(frozen=True)
 class Seen:
-    """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: by which the robot asks: the detector's P, 0 where the dialog
-    settled it; settled bool[n]: where it did. cnn, asks: as in `Ambiguity`. right float[n]: `Look.right` as 0 or 1, NaN where nobody says. groups:
-    `Look.group` of each."""
+    """n looks as arrays. ambiguous bool[n]: the truth. probability float[n]: by which the robot asks: the detector's P, 0 where the
+    dialog settled it; settled bool[n]: where it did. cnn, asks: as in `Ambiguity`. right float[n]: `Look.right` as 0 or 1, NaN
+    where nobody says. groups: `Look.group` of each."""
 
     ambiguous: np.ndarray
     probability: np.ndarray
@@ -89,8 +89,8 @@ class Seen:
     @classmethod
     def of(cls, looks: Iterable[Look]) -> Seen:
         """InputError when there is no look."""
-        rows = [(k.ambiguous, 0.0 if k.settled else k.verdict.probability, k.settled, k.verdict.cnn, k.verdict.asks, np.nan if k.right is None else float(k.right),
-                 k.group) for k in looks]
+        rows = [(k.ambiguous, 0.0 if k.settled else k.verdict.probability, k.settled, k.verdict.cnn, k.verdict.asks,
+                 np.nan if k.right is None else float(k.right), k.group) for k in looks]
         if not rows:
             raise InputError("there is nothing to score: no prompts were found")
         return cls(*(np.array(column) for column in zip(*rows)))

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from rclpy.parameter import Parameter
 
+from clue_ros.msg import GroundedObject
 from clue_ros.ros import speaker
 from clue_ros.ros.camera import Camera
 from clue_ros.ros.detections import Detection2DArray
 from clue_ros.ros.node import ClueNode
 from clue_ros.ros.person import Person
+from clue_ros.ros.request import Outcome
 from graph import full_name, name_at, qos_of, rights_of, settled_rights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,3 +183,9 @@ def test_the_page_describes_the_other_nodes():
         for right, cell in (("subscribe", listens), ("publish", publishes)):
             named = set(filter(None, re.split(r"[`, ]+", cell)))
             assert named == {name for kind, name in own if kind == right and name[0] != "/"}, nodes
+
+
+def test_outcomes_have_the_numbers_of_the_message():
+    for outcome in Outcome:
+        assert outcome.value == getattr(GroundedObject, f"OUTCOME_{outcome.name}")
+    assert GroundedObject().outcome not in [outcome.value for outcome in Outcome]  # an empty one is no success

@@ -129,8 +129,8 @@ class ClueNode(ManagedNode):
             self.model.unloaded(sentence)
             return False
         if (made := self.worker.engine.calibration) is None:
-            log.warning(f"the detector of '{name}' was never calibrated: it {self._asks_from(self.worker.engine)}; `clue-train calibrate` "
-                        "makes up for it")
+            log.warning(f"the detector of '{name}' was never calibrated: it asks from P(ambiguous) "
+                        f"{self.worker.engine.threshold:.2f}, whatever `risk` says; `clue-train calibrate` makes up for it")
         elif made.risk != settings.risk:
             log.warning(f"parameter risk is {settings.risk:g}, and '{name}' was calibrated for {made.risk:g}: the parameter holds")
         if not self._starts_by_itself:
@@ -198,10 +198,6 @@ class ClueNode(ManagedNode):
         return (f"the node is not active: bring it up with `ros2 lifecycle set {name} configure` (loads the model) and "
                 f"`ros2 lifecycle set {name} activate`")
 
-    @staticmethod
-    def _asks_from(engine: Engine) -> str:
-        return f"asks from P(ambiguous) {engine.threshold:.2f}, whatever `risk` says"
-
     def _say_what_takes_long(self) -> None:
         log = self.get_logger()
         if (since := self._loading_since) is not None:
@@ -215,8 +211,9 @@ class ClueNode(ManagedNode):
     def _may_change(self, given: list[Parameter]) -> SetParametersResult:
         engine = self.worker.engine
         if engine is not None and engine.calibration is None and any(p.name == "risk" and p.value != self.settings.risk for p in given):
-            return SetParametersResult(reason=f"risk: the detector of '{shown(self.settings.model, 200)}' was never calibrated, so that no "
-                                              f"risk can be kept: `clue-train calibrate` makes up for it; it {self._asks_from(engine)}")
+            name = shown(self.settings.model, 200)
+            return SetParametersResult(reason=f"risk: the detector of '{name}' was never calibrated, so that no risk can be kept: `clue-train "
+                                              "calibrate` makes up for it")
         return parameters.verdict(given, None if self.state in ("unconfigured", "finalized") else self.settings)
 
     def _on_change(self, _: list) -> None:

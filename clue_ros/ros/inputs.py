@@ -44,8 +44,12 @@ class Inputs:
         self._image = place.topic("image")
         topic = self._node.resolve_topic_name(self._image) + COMPRESSED if compressed else self._image
         self.image_topic = self.listen(self._image_kind, topic, self._on_image, NEWEST)
-        self.instruction_topic = self.listen(String, place.topic("instruction"), self._on_instruction, EVERY_WORD)
-        self.listen(String, place.topic("answer"), self._on_answer, EVERY_WORD)
+        instruction, answer = place.topic("instruction"), place.topic("answer")
+        if self._node.resolve_topic_name(instruction) == self._node.resolve_topic_name(answer):  # such as of one microphone
+            self.instruction_topic = self.listen(String, instruction, self._on_words, EVERY_WORD)
+        else:
+            self.instruction_topic = self.listen(String, instruction, self._on_instruction, EVERY_WORD)
+            self.listen(String, answer, self._on_answer, EVERY_WORD)
         self.listen(Answer, place.topic("answer/addressed"), self._on_addressed_answer, EVERY_WORD)
 
     def listen(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> str:
@@ -110,6 +114,9 @@ class Inputs:
             if self.unusable and time.monotonic() - self._spoilt_at > QUIET:
                 self.unusable = ""
                 self._words.clear("image")
+
+    def _on_words(self, msg: String) -> None:
+        self._desk.handle(lambda now: self._session.hear(msg.data, now))
 
     def _on_instruction(self, msg: String) -> None:
         self._desk.handle(lambda now: self._session.instruct(msg.data, now))

@@ -100,6 +100,11 @@ class Session:
         self.request = request
         return events + [Note("the model is still loading: the instruction waits")] * (not self.gate.looks)
 
+    def hear(self, text: str, now: float) -> list[Event]:
+        """What somebody said, where it may be either: the answer while a question is open, an instruction else."""
+        is_open = self.request is not None and self.request.phase is Phase.QUESTION_OPEN
+        return self.answer(text, now) if is_open else self.instruct(text, now)
+
     def cancel(self, identity: str) -> list[Event]:
         """End the request of that identity; nothing when it is not running."""
         return self._finish(Outcome.CANCELLED) if self.request is not None and self.request.identity == identity else []

@@ -27,10 +27,10 @@ class Company:
     """A camera and a person, in a namespace of their own, and whom else they are given. heard: everything that came, in
     order; log: what the namespace's nodes logged. name: of the camera, where a node serves several."""
 
-    def __init__(self, namespace, *others, name=""):
+    def __init__(self, namespace, *others, name="", rules=()):
         self.namespace = namespace
         below = f"{namespace}/{name}" if name else namespace
-        self.person = Spectator(namespace=below)
+        self.person = Spectator(namespace=below, cli_args=rules)
         self.camera = Camera(manual=True, namespace=below)
         self.heard, self.log = [], []
         self.person.create_subscription(Log, "/rosout", self._keep, 100)
@@ -94,16 +94,18 @@ class Company:
 
 
 class Stage(Company):
-    """A company with a clue_node in this process. view: the node's first camera, which is the company's."""
+    """A company with a clue_node in this process. view: the node's first camera, which is the company's. remapped: topics, the
+    node's and the person's."""
 
     _names = itertools.count()
 
-    def __init__(self, load, **parameters):
+    def __init__(self, load, remapped=(), **parameters):
         namespace = f"/stage{next(self._names)}"
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.node = ClueNode(load, namespace=namespace, parameter_overrides=overrides)
+        rules = ["--ros-args", *(word for rule in remapped for word in ("-r", rule))]
+        self.node = ClueNode(load, namespace=namespace, parameter_overrides=overrides, cli_args=rules)
         self.view = self.node.views[0]
-        super().__init__(namespace, self.node, name=self.node.settings.cameras[0])
+        super().__init__(namespace, self.node, name=self.node.settings.cameras[0], rules=rules)
         if not self.person.wait_for_node(20.0):
             self.close()  # the threads would keep pytest from ending
             raise AssertionError(f"the nodes did not find each other; log {self.log}")

@@ -95,8 +95,8 @@ def test_switches_reach_the_node_in_its_namespace(person):
     """`depth:=true` is the parameter, no topic of that name; the log level is that of the namespace's logger."""
     person = person("/launched")
     with launched("clue.launch.py", "namespace:=launched", "depth:=True", "use_sim_time:=true", "autostart:=false",
-                  "rectified:=true", "dtype:=float32", "log_level:=debug") as process:
-        assert person.wait_for_node(60.0)
+                  "rectified:=true", "dtype:=float32", "log_level:=debug", "instruction:=/asr/text", "answer:=/asr/text",
+                  "speech:=/tts/say") as process:
         client = AsyncParameterClient(person, "/launched/clue_node")
         assert client.wait_for_services(60.0)
         asked = client.get_parameters(["depth", "use_sim_time", "autostart", "rectified", "dtype"])
@@ -104,7 +104,7 @@ def test_switches_reach_the_node_in_its_namespace(person):
         *switches, dtype = asked.result().values
         assert [value.bool_value for value in switches] == [True, True, False, True] and dtype.string_value == "float32"
         topics = {name for name, _ in person.get_topic_names_and_types()}
-        assert "/launched/depth" in topics and not {"/launched/true", "/true"} & topics
+        assert {"/launched/depth", "/asr/text", "/tts/say"} <= topics and not {"/launched/true", "/true"} & topics
         words = [word for child in psutil.Process(process.pid).children(recursive=True) for word in child.cmdline()]
         assert "launched.clue_node:=debug" in words
 

@@ -232,3 +232,17 @@ def test_who_talks_to_the_node_by_remapped_names_finds_it(stage, embedded_engine
         assert person.wait_for_node(20.0)
     finally:
         person.destroy_node()
+
+
+def test_one_topic_may_carry_instructions_and_answers(stage, embedded_engine, ambiguous, clear):
+    play = stage(embedded_engine, remapped=["instruction:=heard", "answer:=heard"])
+    assert play.node.count_subscribers(f"{play.namespace}/heard") == 1
+    play.show(ambiguous.picture)
+    play.person.say(ambiguous.say)
+    question = play.hear(String).data
+    play.person.say("the left one")  # no instruction, though it comes the same way
+    end = play.hear(GroundedObject)
+    assert end.instruction == ambiguous.say and list(end.dialog[:2]) == [question, "the left one"]
+    play.show(clear.picture)
+    play.person.reply(clear.say)
+    assert play.hear(GroundedObject).instruction == clear.say

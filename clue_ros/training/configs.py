@@ -148,7 +148,7 @@ CONFIGS: dict[str, dict[str, BaseConfig | FurtherConfig | NamingConfig | IvgConf
     "gpu-head-mean": {"ambiguity": replace(_ON_GPU, **_HEAD_MEAN)},
     "gpu-half-full": {"ivg": IvgConfig(_TALK, images=32, twins=0.6, lora_layers=4)},
     # The paper's Half-Full Disambig.: a LoRA up to the middle layer only, the decoder's first token decides.
-    "half-full": {"ivg": IvgConfig(LoopConfig(steps=450, learning_rate=1e-3, warmup=30), twins=0.6, lora_layers=4)},
+    "half-full": {"ivg": IvgConfig(LoopConfig(steps=2400, learning_rate=1e-3, warmup=50), twins=0.6, lora_layers=4)},
     # The paper's own map: the heads' mean, with a LoRA that is trained for it.
     "head-mean": {"ambiguity": replace(_AMBIGUITY, loop=replace(_AMBIGUITY.loop, steps=600), settle=_SETTLE, settle_looks=300,
                                        **_HEAD_MEAN)},

@@ -63,8 +63,13 @@ def play_all(clue: Clue, folder: Path, seed: int, limit: int | None = None, nois
 
 
 def episodes(clue: Clue, folder: Path, seed: int, limit: int | None = None, noise: float = 0.0) -> dict[str, Score]:
-    """Success (IoU >= 0.5 at the end), questions per ambiguous episode, and questions too many and too few."""
-    played = play_all(clue, folder, seed, limit, noise)
+    """`rates` of both scenes of every counterfactual pair."""
+    return rates(play_all(clue, folder, seed, limit, noise))
+
+
+def rates(played: list[Episode]) -> dict[str, Score]:
+    """Success (IoU >= 0.5 at the end), questions per ambiguous episode, and questions too many and too few. played: both episodes of a
+    pair after one another."""
     column = lambda value, keep=lambda e: True: np.array([value(e) for e in played if keep(e)], float)  # noqa: E731
     doubtful, clear = (lambda e: e.ambiguous), (lambda e: not e.ambiguous)
     pairs = np.arange(len(played)) // 2

@@ -191,6 +191,27 @@ def test_boxes_are_always_boxes(tiny):
         assert 0 <= found.score <= 1
 
 
+def test_every_sequence_has_its_own_picture(tiny, some_examples):
+    """Two pictures, two prompts each, in one batch: the maps are those of single prefills."""
+    vlm, rng = Vlm(tiny(), tiny.tokenizer), np.random.default_rng(1)
+    frames = [Frame(rng.integers(0, 256, (48, 64, 3), np.uint8)) for _ in range(2)]
+    chosen = some_examples[:4]
+    batch = collate([encode(example, vlm.grammar) for example in chosen], vlm.grammar.pad)
+    batch |= {"pixel_values": torch.stack([torch.from_numpy(to_pixel_values(f.rgb, vlm.side)) for f in frames]),
+              "look": torch.zeros(4, vlm.grid ** 2)}
+    settings = DetectorSettings((1,), vlm.model.config.get_text_config().num_attention_heads, vlm.grid)
+    with torch.inference_mode():
+        together = batch_maps(run(vlm.model, batch, settings.layers), batch, settings)
+    for k, (got, example) in enumerate(zip(together, chosen)):
+        mine, other = (vlm.prefill(vlm.encode(frames[f]), example.prompt, settings.layers).maps[0, 0] for f in (k // 2, 1 - k // 2))
+        assert np.allclose(got, mine, atol=1e-5) and not np.allclose(got, other, atol=1e-4)
+
+
+def test_black_is_minus_one_and_white_is_one():
+    pixels = to_pixel_values(np.array([[[0, 0, 0]], [[255, 255, 255]]], np.uint8).repeat(2, 1), 2)
+    assert pixels.shape == (3, 2, 2) and (pixels[:, 0] == -1).all() and (pixels[:, 1] == 1).all()
+
+
 def test_attention_weights_are_the_formula():
     q, k = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)
     scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * 0.5

@@ -86,3 +86,11 @@ def test_what_is_less_likely_than_wanted_is_not_found_and_the_rest_as_ever(seed,
     every = searched(table, table[0], 64, most=3)
     wanted = searched(table, table[0], 64, most=3, least=least)
     assert wanted == (every if every[1] >= least else ([], -np.inf))
+
+
+def test_where_all_the_likeliest_endings_are_refused_the_others_are_gone_on_with():
+    """Of twice the width that is looked at, half may end: two likely endings leave room for two texts that go on."""
+    start = torch.tensor([1e-9, 0.5, 0.3, 0.2]).log()
+    transitions = torch.tensor([[1.0, 0, 0, 0], [0.6, 0.1, 0.1, 0.2], [0.9, 0.02, 0.03, 0.05], [0.5, 0.2, 0.2, 0.1]]).log()
+    best, _ = searched(transitions, start, width=1, most=3, refused=lambda text: len(text) < 2)
+    assert len(best) >= 2

@@ -149,6 +149,14 @@ def test_a_small_file_that_promises_a_huge_picture_is_refused_unopened(ending):
         from_compressed(SimpleNamespace(format=ending[1:], data=array("B", bomb)))
 
 
+def test_a_size_stands_behind_long_segments_fill_bytes_and_tables():
+    data = cv2.imencode(".jpg", np.zeros((30, 40, 3), np.uint8))[1].tobytes()
+    at = data.index(b"\xff\xc0")
+    table = b"\xff\xc4" + struct.pack(">H", 12) + b"\x08" + struct.pack(">HH", 999, 888) + bytes(5)
+    for before in (b"\xff\xe1" + struct.pack(">H", 2 + 1000) + bytes(1000), b"\xff\xff\xff", table, b"\xff\x01"):
+        assert promised_size(data[:at] + before + data[at:]) == (40, 30)
+
+
 @given(st.binary(max_size=60), st.sampled_from([b"", b"\xff\xd8", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
 def test_any_header_promises_something(data, start):
     assert min(promised_size(start + data)) >= 0

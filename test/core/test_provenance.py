@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
@@ -113,3 +114,15 @@ def test_an_installed_copy_knows_the_commit_that_was_noted_when_it_was_installed
     asked = subprocess.run([sys.executable, "-c", "from clue_ros import provenance; print(provenance.__file__, provenance.commit())"],
                            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(library)}, capture_output=True, text=True, check=True)
     assert asked.stdout.split() == [str(library / "clue_ros/provenance.py"), "0123abc-dirty"]
+
+
+def test_what_decides_and_measures_has_another_hash_when_it_changes_and_nothing_else_has(tmp_path, monkeypatch):
+    package = shutil.copytree(Path(provenance.__file__).parent, tmp_path / "clue_ros", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    before = provenance.code_hash()
+    for file in ("ros/node.py", "training/base.py", "cli/train.py"):
+        (package / file).write_text("other")
+    (package / "notes.txt").write_text("other")
+    assert provenance.code_hash() == before
+    (package / "evaluation" / "looks.py").write_text("other")
+    assert provenance.code_hash() != before

@@ -9,7 +9,7 @@ from tabletop_scenes import scene_of
 
 from clue_ros.data.it2p import read_commands, read_it2p
 from clue_ros.data.readers import Labelled
-from clue_ros.data.records import Picture, Reading, Record
+from clue_ros.data.records import Part, Picture, Reading, Record, draw
 from clue_ros.data.tabletop import read_tabletop
 from clue_ros.tabletop.scene import Scene, SceneObject, to_json
 from clue_ros.types import Box, InputError, Prompt
@@ -173,3 +173,15 @@ def test_a_line_that_is_no_command_is_named(it2p, line):
 def test_a_folder_that_is_no_it2p_data_set_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no IT2P data set"):
         list(read_it2p(tmp_path))
+
+
+def test_a_limit_draws_anywhere_and_keeps_the_order():
+    drawn = [draw(range(20), np.random.default_rng(seed), 5) for seed in range(30)]
+    assert all(some == sorted(set(some)) and len(some) == 5 for some in drawn) and set().union(*drawn) == set(range(20))
+    assert draw(range(4), np.random.default_rng(0), None) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1/0", "half", "1/2/3"])
+def test_a_part_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="give one such as 1/2 or 2/2"):
+        Part.parse(text)

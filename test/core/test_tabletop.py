@@ -1,6 +1,7 @@
 """Words mean what the scene says; questions split; the oracle tells the truth; labels follow the pixels."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -12,7 +13,8 @@ from clue_ros.data import examples
 from clue_ros.data.scenes import SceneImages
 from clue_ros.tabletop import dataset, families, language, meshes, questions
 from clue_ros.tabletop.questions import Offer
-from clue_ros.tabletop.scene import Scene, from_json, to_json
+from clue_ros.tabletop.render import Pose
+from clue_ros.tabletop.scene import Scene, SceneObject, from_json, to_json
 from clue_ros.tabletop.world import ASPECTS, World, unseen_world
 from clue_ros.types import Box, InputError
 
@@ -281,3 +283,60 @@ def test_a_stopped_data_set_goes_on_and_another_is_not_written_over(tmp_path, tw
             dataset._claim(tmp_path, settings | others, count, 2)
     assert dataset._claim(tmp_path, settings, 5, 2) == 1
     assert len(SceneImages(tmp_path)) == 2 and "holds 2 of 10 scenes, since its writing was stopped" in caplog.text
+
+
+def test_a_mirrored_box_goes_from_left_to_right(crowd):
+    assert crowd.mirrored().objects[0].box == pytest.approx((0.85, 0.15, 0.95, 0.25))
+    cut = crowd.window(0.05, 0.0, 1.0, 1.0)
+    assert cut.objects[0].box == pytest.approx((0.0, 0.15, 0.1 / 0.95, 0.25))
+
+
+def test_two_seeds_share_no_scene_and_no_mesh():
+    assert len({dataset.variant_of(seed, index) for seed in (1, 2, 3) for index in (0, dataset.ALIKE, dataset.MOST_SCENES - 1)}) == 9
+    with pytest.raises(InputError, match="scenes are too many of one seed"):
+        dataset.write("/nowhere", dataset.MOST_SCENES + 1, 1)
+
+
+class Drawing:
+    """A renderer whose scenes are the dice that it is given."""
+
+    def sample(self, rng):
+        return [Pose("mug", "red", "large", k, (float(rng.random()), 0.0), 0.0, (1.0, 0.0, 0.0)) for k in range(3)]
+
+    def draw(self, poses, number, image):
+        items = tuple(SceneObject(p.shape, p.colour, p.size, (0.3 * k, 0.1, 0.3 * k + 0.05 + 0.1 * p.xy[0], 0.9)) for k, p in enumerate(poses))
+        return np.zeros((8, 8, 3), np.uint8), Scene(number, image, items)
+
+
+def test_twins_name_each_other_and_another_seed_draws_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "_renderer", lambda *_: Drawing())
+    (tmp_path / "images").mkdir()
+    full, fewer = dataset._render_one((4, 1, True, str(tmp_path), World()))
+    assert (full.id, full.pair, fewer.id, fewer.pair) == (8, 9, 9, 8) and len(fewer.objects) == len(full.objects) - 1
+    assert dataset._render_one((4, 1, True, str(tmp_path), World()))[0] == full != dataset._render_one((4, 2, True, str(tmp_path), World()))[0]
+
+
+def test_a_look_alike_goes_where_there_is_one(rng):
+    poses = [Pose(shape, "red", "large", k, (0.0, 0.0), 0.0, (1.0, 0.0, 0.0)) for k, shape in enumerate(("mug", "can", "mug", "ball"))]
+    assert {p.slot for _ in range(40) for p in {*poses} - {*dataset.without_one(poses, rng)}} == {0, 2}
+
+
+@pytest.mark.parametrize("box", [[0.5, 0.1, 0.2, 0.9], [0.1, 0.9, 0.2, 0.5], [0.1, 0.2, 1.3, 0.9], [0.1, -0.2, 0.3, 0.9]])
+def test_a_box_that_is_none_is_refused(two_mugs, box):
+    record = json.loads(to_json(two_mugs))
+    record["objects"][0]["box"] = box
+    with pytest.raises(ValueError, match="a box is x1 < x2 and y1 < y2"):
+        from_json(json.dumps(record))
+
+
+def test_a_settled_dialog_leaves_one_object_and_no_offer_comes_twice(crowd):
+    settled = [e for seed in range(60) if (e := examples.settled(crowd, np.random.default_rng(seed)))]
+    assert len(settled) > 30 and all(len(e.referents) == 1 and not e.ambiguous and e.prompt.turns for e in settled)
+    for example in settled:
+        offers = [questions.parse(turn.question) for turn in example.prompt.turns]
+        assert len(offers) == len(set(offers))
+
+
+def test_of_four_alike_there_is_no_detection_prompt():
+    alike = scene_of(*(("large", "red", "mug", x, 0.5) for x in (0.1, 0.35, 0.6, 0.85)))
+    assert all(examples.detect(alike, np.random.default_rng(seed)) is None for seed in range(10))

@@ -103,7 +103,8 @@ def run(model: str, data: Data, out: Path, device: str = "auto", also: Sequence[
     rows = [*variants.rows(middle, layers), *(variants.first_token_of(folder.name) for folder in also),
             *map(variants.own_cnn_of, detecting)]
     scores, probabilities = _judge(rows, seen, data.tests, rounds)
-    contrasts = _contrasts(variants.contrasts(middle, detecting), probabilities, sets, rounds)
+    deciding = [folder.name for folder in also if folder.name not in detecting]
+    contrasts = _contrasts(variants.contrasts(middle, detecting, deciding), probabilities, sets, rounds)
     whole = _whole_systems({kind: _recalibrated(clue, seen[kind]["held-out"]) for kind, clue in models.items()}, data, out)
     risks = {test: _risks(models["adapted"].calibration, sets[test], ours.weighing.probability(*_own_scores(seen["adapted"][test])))
              for test in data.tests}

@@ -189,10 +189,11 @@ def on_head_mean(layer: int) -> str:
     return f"CNN on the head mean of layer {layer}, LoRA frozen (the paper's map)"
 
 
-def contrasts(middle: int, others: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """Rows whose difference the paper, or this package, makes a claim about. others: further models with a detector of
-    their own."""
-    return [(on_heads(middle), on_head_mean(middle)), (DETECT, DISAMBIGUATE), *((DETECT, own_cnn_name(name)) for name in others)]
+def contrasts(middle: int, detecting: Iterable[str] = (), deciding: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Rows whose difference the paper, or this package, makes a claim about. detecting: further models with a detector of their own;
+    deciding: those without, whose first token decides."""
+    return [(on_heads(middle), on_head_mean(middle)), (DETECT, DISAMBIGUATE), *((DETECT, first_token_name(name)) for name in deciding),
+            *((DETECT, own_cnn_name(name)) for name in detecting)]
 
 
 def rows(middle: int, layers: int) -> list[Variant]:
@@ -217,9 +218,14 @@ def rows(middle: int, layers: int) -> list[Variant]:
         Variant("words alone", words_alone)]
 
 
+def first_token_name(model: str) -> str:
+    """The name of the row of another model's first token."""
+    return f"{model} (AR): first token"
+
+
 def first_token_of(model: str) -> Variant:
     """The first token of another model, by its folder's name."""
-    return Variant(f"{model} (AR): first token", first_token, model)
+    return Variant(first_token_name(model), first_token, model)
 
 
 def own_cnn_name(model: str) -> str:

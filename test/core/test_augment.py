@@ -5,13 +5,14 @@ import pytest
 from tabletop_scenes import scene_of
 
 from clue_ros.data.augment import Window, camera_noise, random_zoom
-from clue_ros.tabletop.scene import COLOURS
+from clue_ros.tabletop.scene import COLOURS, Scene, SceneObject
 from clue_ros.training.base import supervision
 from clue_ros.training.vision import dense_target, patch_owner, patches_in
 from clue_ros.types import Box
 
 SIZE = 200
 SCENE = scene_of(("large", "red", "mug", 0.2, 0.3), ("small", "blue", "ball", 0.7, 0.25), ("large", "white", "can", 0.45, 0.75))
+BALL = SceneObject("ball", "blue", "small", (0.5, 0.0, 0.75, 0.5))
 CODES = {"red": 60, "blue": 120, "white": 240}
 
 
@@ -78,13 +79,15 @@ def test_patches_of_a_wide_box_lie_side_by_side():
 
 
 def test_a_patch_belongs_to_the_smaller_of_two_objects_and_says_how_far_its_sides_are():
-    scene = scene_of(("large", "red", "mug", 0.5, 0.5), ("small", "blue", "ball", 0.625, 0.375))
-    objects = (scene.objects[0].__class__("mug", "red", "large", (0.0, 0.0, 1.0, 1.0)), scene.objects[1])
-    scene = scene.__class__(0, "", objects)
-    owner = patch_owner(scene, 4)
-    assert owner[1, 2] == 1 and (owner == 0).sum() == 15
+    mug = SceneObject("mug", "red", "large", (0.0, 0.0, 1.0, 1.0))
+    for objects in ((mug, BALL), (BALL, mug)):
+        owner = patch_owner(Scene(0, "", objects), 4)
+        ball = objects.index(BALL)
+        assert owner[0, 2] == owner[1, 2] == ball and (owner == 1 - ball).sum() == 14
+    scene = Scene(0, "", objects)
     said = dense_target(scene, owner)
     assert said["owned"].all() and said["colour"].reshape(4, 4)[1, 2] == COLOURS.index("blue")
+    assert said["sides"].reshape(4, 4, 4)[0, 2] == pytest.approx((0.125, 0.125, 0.125, 0.375))
     assert said["sides"].reshape(4, 4, 4)[0, 1] == pytest.approx((0.375, 0.125, 0.625, 0.875))  # of the picture that is the mug
     nobody = dense_target(SCENE, patch_owner(SCENE, 4))
     assert (nobody["colour"][~nobody["owned"]] == -100).all() and not nobody["owned"].all()

@@ -103,7 +103,7 @@ def test_the_table_has_every_row_and_goes_on_where_it_was(pairs, trained, tmp_pa
               other / "detector/model.safetensors")
     tmp_path /= "eval"
     text = table.run(trained, data, tmp_path, also=[trained, other], rounds=20)
-    rows, contrasts = len(variants.rows(1, 3)) + 3, len(variants.contrasts(1, ["other"]))
+    rows, contrasts = len(variants.rows(1, 3)) + 3, len(variants.contrasts(1, ["other"], ["model"]))
     assert text.count("\n| ") == 2 * (1 + rows) + (1 + contrasts) + 2 * (1 + 4) and "model (AR): first token" in text
     assert text.count("\n| other: its CNN alone, with its LoRA |") == 2 and "model: its CNN" not in text
     assert text.count("\n| no LoRA |") == 2 and "never calibrated" in text

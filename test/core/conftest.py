@@ -84,6 +84,21 @@ def data(tmp_path_factory, two_mugs):
     return folder
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Three pairs of noise pictures: two red mugs, and the same with one of them gone."""
+    folder, rng, lines = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0), []
+    (folder / "images").mkdir()
+    full = scene_of(("large", "red", "mug", 0.2, 0.5), ("large", "red", "mug", 0.8, 0.5), ("large", "red", "ball", 0.5, 0.2))
+    for k in range(6):
+        scene = dataclasses.replace(full, id=k, image=f"images/{k}.jpg", pair=k ^ 1,
+                                    objects=full.objects if k % 2 == 0 else full.objects[1:])
+        cv2.imwrite(str(folder / scene.image), rng.integers(0, 256, (48, 64, 3), np.uint8))
+        lines.append(to_json(scene))
+    (folder / "scenes.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 @pytest.fixture
 def scenes(tmp_path):
     """The demo's pictures as a data set of pairs: its scenes, numbered from 0."""

@@ -97,6 +97,9 @@ def test_a_batch_says_what_is_right_to_answer_and_where(batches):
             if not asks:
                 y1, x1, y2, x2 = (number - grammar.first_location for number in suffix[:4])
                 centre = int((y1 + y2) / 2047 * 4) * 4 + int((x1 + x2) / 2047 * 4)
+                red = batch["pixel_values"][k // 4, 0] - batch["pixel_values"][k // 4, 1]  # where the cup is in this very picture
+                rows, columns = torch.nonzero(red > red.max() / 2).float().mean(0) / batches.side * 4
+                assert int(rows) * 4 + int(columns) == centre
                 assert batch["referents"][k, centre] and batch["look"][k].sum() == pytest.approx(1.0)
             seen.add(asks)
     assert seen == {True, False}

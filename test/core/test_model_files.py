@@ -123,6 +123,7 @@ def test_a_base_under_another_models_adapter(copy, other):
 
 @pytest.mark.parametrize("change, words", [
     ({"layers": [3, 4], "channels": 24}, "other weights than"), ({"layers": [6]}, "was made for another model"),
+    ({"layers": [4, 5, 6]}, "was made for another model"),
     ({"grid": 20}, "was made for another model"), ({"width": 64}, "other weights than"),
     ({"head_mean": True}, "other weights than"),
 ])

@@ -2,19 +2,22 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from clue_ros.benchmark.latency import Plain, measure
 from clue_ros.cli import evaluate, look
-from clue_ros.data.records import Picture
+from clue_ros.data.records import Part, Picture
+from clue_ros.data.scenes import SceneImages
 from clue_ros.dialog import Dialog
-from clue_ros.evaluation import report
+from clue_ros.evaluation import report, suites
+from clue_ros.evaluation.looks import Seen, is_hit, verdict_scores
 from clue_ros.evaluation.metrics import Score
 from clue_ros.model_folder import find, load
 from clue_ros.tabletop.scene import read_scenes
-from clue_ros.types import Question
+from clue_ros.types import Ambiguity, Box, Candidate, Question
 
 
 @pytest.fixture
@@ -150,3 +153,55 @@ def test_both_ways_to_decide_are_timed_on_the_same_frames(scenes):
     plain, ours = measure("tabletop", scenes, runs=3, warmup=1)
     assert plain.name == "plain transformers" and ours.name == "clue_ros"
     assert len(plain.milliseconds) == len(ours.milliseconds) == 3 and np.all(plain.milliseconds > 0)
+
+
+def test_an_object_is_hit_from_an_iou_of_one_half_on_or_where_its_point_is():
+    assert is_hit(Box(0, 0, 10, 10), Box(0, 0, 10, 20)) and not is_hit(Box(0, 0, 10, 10), Box(0, 0, 10, 21))
+    assert is_hit(Box(0, 0, 10, 10), (10, 3)) and not is_hit(Box(0, 0, 10, 10), (10.1, 3))
+
+
+# Two pairs and two more prompts: ambiguous, P, whether the box is right.
+LOOKS = ((True, 0.9, 1), (False, 0.7, 1), (True, 0.65, 0), (False, 0.2, 0), (True, 0.1, 1), (False, 0.3, 1))
+
+
+def looks():
+    ambiguous, probability, right = (np.array(column) for column in zip(*LOOKS))
+    return Seen(ambiguous, probability, np.zeros(6, bool), np.zeros(6), probability - 0.5, right.astype(float), np.arange(6) // 2)
+
+
+@pytest.mark.parametrize("threshold, recall", [(0.8, 1 / 3), (0.6, 2 / 3)])
+def test_a_verdict_is_scored_at_the_robots_own_threshold(threshold, recall):
+    scores = verdict_scores(SimpleNamespace(threshold=threshold), looks())
+    assert scores["recall"].value == pytest.approx(recall) and scores["F1 at P 0.5"].value == pytest.approx(2 * 2 / (3 + 3))
+
+
+def test_what_is_told_of_pairs_by_hand(monkeypatch, scenes):
+    found = suites.PairLooks(looks(), np.array([3, 2, 4, 3, 3, 2]), ["a", "b", "c"], np.array([True, True, False]),
+                             np.array([True, False, False]), np.array([1.0, 0.5, 0.0]))
+    monkeypatch.setattr(suites, "look_at_pairs", lambda *_: found)
+    table = {name: score.value for name, score in suites.ambiguity(SimpleNamespace(threshold=0.6), scenes, 0).items()}
+    assert table["acts wrongly, of all prompts"] == pytest.approx(2 / 6)  # the guess of P 0.1, and the wrong box of P 0.2
+    assert table["points at another object, of all prompts"] == pytest.approx(1 / 6) and table["asks"] == pytest.approx(3 / 6)
+    assert table["question names a true difference"] == pytest.approx(2 / 3)
+    assert table["no question would split better"] == pytest.approx(1 / 3)
+    assert table["candidate boxes: recall of objects meant"] == pytest.approx(0.5)
+
+
+def test_a_candidate_counts_from_an_iou_of_one_half_on():
+    example = SimpleNamespace(boxes=(Box(0, 0, 0.5, 1), Box(0.5, 0, 1, 1)))
+    cells = np.zeros((2, 2), np.float32)
+    some = Ambiguity(0.9, 0.5, cells, (Candidate(Box(0, 0, 50, 50), 0.9), Candidate(Box(60, 0, 100, 60), 0.5)))
+    assert suites._recall(some, example, (100, 100)) == 0.5  # the first covers half of its object, the other too little
+    assert suites._recall(Ambiguity(0.9, 0.5, cells), example, (100, 100)) == 0.0
+
+
+def test_pairs_are_divided_among_parts_and_twins_stay_together(scenes):
+    source = SceneImages(scenes)
+    every = suites.pairs_of(source, 0)
+    parts = [[full for full, *_ in suites.pairs_of(source, 0, part=Part(k, 2))] for k in (1, 2) if any(
+        Part(k, 2).holds(source.group_of(full)) for full, *_ in every)]
+    assert sorted(sum(parts, [])) == sorted(full for full, *_ in every)
+    turns = list(suites.in_turn(every, np.random.default_rng(0)))
+    assert [pair for pair, *_ in turns] == [full for full, *_ in every for _ in range(2)]
+    in_mind = {meant for seed in range(20) for *_, meant in suites.in_turn(every, np.random.default_rng(seed))}
+    assert in_mind > {0}  # not always the first of those meant

@@ -254,6 +254,12 @@ def test_a_calibration_stays_with_the_weights_it_was_made_with(trained, tmp_path
     shutil.copyfile(other / "adapter_model.safetensors", model / "adapter/adapter_model.safetensors")
     with pytest.raises(ModelError, match="calibration.json was made with another adapter, detector or base"):
         load(model, "cpu")
+    shutil.copyfile(parts[1] / "adapter_model.safetensors", model / "adapter/adapter_model.safetensors")
+    load(model, "cpu")
+    weights = load_file(model / "detector/model.safetensors")
+    save_file({name: weight + 0.01 for name, weight in weights.items()}, model / "detector/model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="calibration.json was made with another adapter, detector or base"):
+        load(model, "cpu")
 
 
 def test_a_folder_that_is_no_finished_run_is_not_gone_on_with(data, tmp_path):

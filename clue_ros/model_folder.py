@@ -67,7 +67,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto", *, allow_
          calibrated: bool = True) -> Clue:
     """The whole system from a model folder. calibrated: with its calibration, where there is one."""
     folder = find(model)
-    recovered(folder / "detector")
+    recovered((folder / "detector").resolve())  # it may be a link, whose target was calibrated
     _require(folder, REQUIRED)
     vlm = load_vlm(folder, device, dtype, allow_download=allow_download)
     return Clue(vlm, load_detector(folder / "detector", vlm), _calibration(folder) if calibrated else None)
@@ -114,7 +114,7 @@ def load_vlm(folder: Path, device: str = "auto", dtype: str = "auto", *, adapter
 
 def base_of(folder: Path) -> str | Path:
     """base/ itself, or the folder or Hugging Face id that its config names as `clue_base` (weights too large to copy)."""
-    base = _json(folder / "base" / "config.json").get("clue_base", folder / "base")
+    base = read_json(folder / "base" / "config.json").get("clue_base", folder / "base")
     if not base or not isinstance(base, str | Path):
         raise ModelError(f"{folder / 'base/config.json'}: clue_base is {base!r}, it must be a folder or a Hugging Face id, "
                          "such as google/paligemma2-3b-mix-448")
@@ -125,7 +125,7 @@ def base_of(folder: Path) -> str | Path:
 def load_detector(folder: Path, vlm: Vlm) -> Detector:
     """detector/, checked against the model it reads from."""
     config, weights = folder / "config.json", folder / "model.safetensors"
-    values = _json(config)
+    values = read_json(config)
     try:
         settings, weighing = _detector_parts(values)
     except (TypeError, ValueError, OverflowError) as error:
@@ -150,25 +150,21 @@ def load_detector(folder: Path, vlm: Vlm) -> Detector:
 def save_detector(detector: Detector, folder: Path) -> None:
     """Write detector/."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_detector_config(detector, folder)
+    save_detector_config(detector.settings, detector.weighing, folder)
     save_weights(detector.state_dict(), folder / "model.safetensors")
 
 
-def save_detector_config(detector: Detector, folder: Path) -> None:
+def save_detector_config(settings: DetectorSettings, weighing: Weighing, folder: Path) -> None:
     """Write what detector/ says beside its weights."""
-    _write_detector_config(detector.settings, detector.weighing, folder / "config.json")
-
-
-def _write_detector_config(settings: DetectorSettings, weighing: Weighing, file: Path) -> None:
-    file.write_text(json.dumps(dataclasses.asdict(settings) | dataclasses.asdict(weighing), indent=1) + "\n")
+    parts = dataclasses.asdict(settings) | dataclasses.asdict(weighing)
+    (folder / "config.json").write_text(json.dumps(parts, indent=1) + "\n")
 
 
 def forget_calibration(folder: Path) -> None:
     """Of a detector/ that was calibrated for another model: its views stay, P and threshold are of nothing any more."""
     (folder / calibration.FILE).unlink(missing_ok=True)
-    config = folder / "config.json"
-    settings, weighing = _detector_parts(_json(config))
-    _write_detector_config(settings, Weighing(zoom=weighing.zoom), config)
+    settings, weighing = _detector_parts(read_json(folder / "config.json"))
+    save_detector_config(settings, Weighing(zoom=weighing.zoom), folder)
 
 
 def _detector_parts(values: dict) -> tuple[DetectorSettings, Weighing]:
@@ -225,7 +221,7 @@ def open_base(base: str | Path, dtype: torch.dtype, where: Path, *,
 def open_adapter(model: PaliGemmaForConditionalGeneration, folder: Path, *, trainable: bool = False) -> PeftModel:
     """The model with the LoRA in `folder` beside its weights. ModelError when that is none, or one for another base."""
     config, weights = (folder / Path(name).name for name in ADAPTER)
-    if (kind := _json(config).get("peft_type")) != "LORA":  # other kinds may fetch what they name from the network
+    if (kind := read_json(config).get("peft_type")) != "LORA":  # other kinds may fetch what they name from the network
         raise ModelError(f"{config} describes no LoRA: its peft_type is {str(kind)[:40]!r}")
     try:
         with quiet_peft():
@@ -255,7 +251,7 @@ def _require(folder: Path, names: tuple[str, ...]) -> None:
 def _check_files(folder: Path) -> None:
     """Every JSON and safetensors file there can be opened; the libraries do not say which one could not."""
     for path in sorted(folder.glob("*.json")):
-        _json(path)
+        read_json(path)
     for path in sorted(folder.glob("*.safetensors")):
         check_weights(path)
 
@@ -276,7 +272,8 @@ def _check_finite(weights: dict[str, Tensor], path: Path) -> None:
                              "are no numbers")
 
 
-def _json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """The JSON object in a file of a model. ModelError names the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

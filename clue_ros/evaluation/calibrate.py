@@ -52,12 +52,11 @@ def calibrate(model: str | Path, data: Sequence[Labelled], seed: int = 0, risk: 
                                        risk=risk, seed=seed, data=f"{len(seen.ambiguous)} prompts of {names}, seed {seed}{precision}")
     except InputError as error:
         raise InputError(f"{folder} is not calibrated on {', '.join(str(one.data) for one in data)}: {error}") from error
-    clue.detector.weighing = after
     detector = (folder / "detector").resolve()
     with replacing(detector) as part:  # never the one's P with the other's threshold
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(detector, part)
-        save_detector_config(clue.detector, part)
+        save_detector_config(clue.detector.settings, after, part)
         replace(calibration, weights=calibrated_weights(folder)).save(part)
     return (f"calibrated on {calibration.data}: P = sigmoid({after.scale:.3f} x the CNN's logit "
             f"{after.first_token:+.3f} x the first token's log odds {after.shift:+.3f}); "

@@ -23,7 +23,6 @@ class Outputs:
         self._grounding = node.create_publisher(GroundedObject, topic("grounding"), LATCHED)
         self._speech = node.create_lifecycle_publisher(String, topic("speech"), RELIABLE)
         self._open = node.create_lifecycle_publisher(Question, topic("question"), LATCHED)
-        self._asking = ""  # the request whose question is open there
         self._heatmap = node.create_lifecycle_publisher(AmbiguityHeatmap, topic("heatmap"), LATCHED)
         self._picture = node.create_lifecycle_publisher(Image, topic("heatmap/image"), LATCHED)
 
@@ -47,18 +46,13 @@ class Outputs:
         self._log.info(f"request {event.request.identity} asks: {event.question}")
         self._speech.publish(String(data=event.question))
         self._open.publish(question_message(event.request, event.question))
-        self._asking = event.request.identity
 
     def _answered(self, event: Answered) -> None:
-        self._close_question(event.request)
-
-    def _close_question(self, request: Request) -> None:
-        if self._asking == request.identity:
-            self._open.publish(question_message(request, ""))
-            self._asking = ""
+        self._open.publish(question_message(event.request, ""))
 
     def _outcome(self, event: Finished) -> None:
-        self._close_question(event.request)
+        if event.request.dialog is not None and event.request.dialog.open_question is not None:
+            self._open.publish(question_message(event.request, ""))
         text = f"request {event.request.identity} ended: {event.outcome.name.lower().replace('_', ' ')}"
         if event.outcome is Outcome.ERROR:
             self._log.error(f"{text}: {event.error}")
@@ -87,7 +81,7 @@ def verdict_message(request: Request) -> AmbiguityHeatmap:
 def question_message(request: Request, text: str) -> Question:
     """The last look's question, or, with no text, that it is not open any more."""
     return Question(header=request.seen.snapshot.image.header, request_id=request.identity, instruction=request.instruction,
-                    turn=request.questions - 1 if text else request.dialog.turns, text=text)
+                    turn=request.dialog.turns, text=text)
 
 
 def grounded_message(event: Finished) -> GroundedObject:

@@ -90,7 +90,7 @@ class World:
 def unseen_world(aspects: Sequence[str] = ASPECTS) -> World:
     """The world that is kept from training, or one that differs from `World()` in some of its aspects only, in any order. InputError
     for one that is none."""
-    world = World(unseen=tuple(sorted(set(aspects), key=lambda aspect: (*ASPECTS, aspect).index(aspect))))
+    world = World(unseen=(*(aspect for aspect in ASPECTS if aspect in aspects), *(set(aspects) - set(ASPECTS))))
     if "meshes" in aspects:
         world = replace(world, proportions=0.0)
     if "surfaces" in aspects:

@@ -4,7 +4,6 @@ knew (WiSE-FT, Wortsman et al., arXiv 2109.01903)."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from clue_ros.files import replacing
-from clue_ros.model_folder import check_weights, save_weights
+from clue_ros.model_folder import ADAPTER, check_weights, read_json, save_weights
 from clue_ros.training.recipes import base_in
 from clue_ros.types import InputError
 
@@ -28,7 +27,7 @@ def _check_scales(runs: Sequence[Path]) -> None:
     """InputError where the factors of adapters count for more in one run than in another."""
     kinds = []
     for run in runs:
-        config = json.loads((run / PARTS[-1]).with_name("adapter_config.json").read_text(encoding="utf-8"))
+        config = read_json(run / ADAPTER[0])
         kinds.append({key: config.get(key) for key in ("r", "lora_alpha", "use_rslora")})
         if kinds[-1] != kinds[0]:
             raise InputError(f"the adapter of {run} is another one than that of {runs[0]}: {kinds[-1]} and {kinds[0]}")

@@ -94,6 +94,10 @@ def test_a_model_whose_calibration_was_killed_between_the_two_is_read_all_the_sa
     (model / "detector").rename(model / "detector.old")
     load(model, "cpu")
     assert (model / "detector").is_dir() and not (model / "detector.old").exists()
+    (model / "detector").rename(model.parent / "elsewhere.old")
+    (model / "detector").symlink_to(model.parent / "elsewhere")
+    load(model, "cpu")
+    assert (model.parent / "elsewhere").is_dir() and (model / "detector").is_symlink()
 
 
 def test_a_calibration_says_in_what_numbers_it_was_made(model, scenes):

@@ -42,15 +42,16 @@ def test_who_knows_the_truth_needs_one_question_for_two_mugs_and_none_for_one(pa
     assert played.asked == 0 and played.iou == pytest.approx(1)
 
 
-class Useless:
-    """A robot that asks once what settles nothing, then points."""
+class Chatty:
+    """Asks these questions in turn, then points."""
 
-    def __init__(self, box):
-        self.box = box
+    def __init__(self, box, *questions):
+        self.box, self.questions = box, questions
 
     def look(self, frame, dialog):
         sure = Ambiguity(0.0, 0.5, np.zeros((2, 2), np.float32))
-        return Decision(sure, Grounding(self.box, 1.0) if dialog.turns else Question("do you mean the green mug or the white mug?"))
+        asks = dialog.turns < len(self.questions)
+        return Decision(sure, Question(self.questions[dialog.turns]) if asks else Grounding(self.box, 1.0))
 
 
 def test_a_useless_question_does_not_tell_twins_apart():
@@ -59,7 +60,7 @@ def test_a_useless_question_does_not_tell_twins_apart():
     frame, rng = Frame(np.zeros((100, 100, 3), np.uint8)), np.random.default_rng(0)
     for target, guessed in ((0, True), (2, False)):  # "the big red mug" are two, "the small red mug" is one
         box = in_pixels(Box(*twins.objects[target].box), frame.size)
-        played = episodes.play(Useless(box), frame, twins, example, target, rng)
+        played = episodes.play(Chatty(box, "do you mean the green mug or the white mug?"), frame, twins, example, target, rng)
         assert (played.guessed, played.iou) == (guessed, pytest.approx(1))
 
 
@@ -79,18 +80,6 @@ def test_the_rates_of_episodes_by_hand():
     alike = episodes.rates(right * 20 + wrong * 20)["success"]
     mixed = episodes.rates([right[0], wrong[1], wrong[0], right[1]] * 20)["success"]  # one of each pair: so it always is a half
     assert alike.value == mixed.value == mixed.low == mixed.high == 0.5 and alike.high - alike.low > 0.2
-
-
-class Chatty:
-    """Asks these questions in turn, then points."""
-
-    def __init__(self, box, *questions):
-        self.box, self.questions = box, questions
-
-    def look(self, frame, dialog):
-        sure = Ambiguity(0.0, 0.5, np.zeros((2, 2), np.float32))
-        asks = dialog.turns < len(self.questions)
-        return Decision(sure, Question(self.questions[dialog.turns]) if asks else Grounding(self.box, 1.0))
 
 
 def test_a_question_is_judged_by_what_is_left_and_known_again_in_another_order():

@@ -94,10 +94,15 @@ def test_a_damaged_adapter_is_named(data, trained, tmp_path):
     for run in ("one", "other"):
         shutil.copytree(trained / "adapter", tmp_path / run / "adapter")
     file = tmp_path / "other" / "adapter" / "adapter_model.safetensors"
-    file.write_bytes(file.read_bytes()[:100])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
     with pytest.raises(ModelError, match="adapter_model.safetensors is no whole safetensors file"):
         train_ambiguity(DEBUG["ambiguity"], [data], trained / "base", file.parent, tmp_path / "out")
     with pytest.raises(ModelError, match="adapter_model.safetensors is no whole safetensors file"):
+        average([tmp_path / "one", tmp_path / "other"], tmp_path / "mean")
+    file.write_bytes(whole)
+    (file.parent / "adapter_config.json").write_text("{")
+    with pytest.raises(ModelError, match="other/adapter/adapter_config.json cannot be read"):
         average([tmp_path / "one", tmp_path / "other"], tmp_path / "mean")
 
 
